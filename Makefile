@@ -1,0 +1,38 @@
+# Everything runs in .venv, which `make install` (or any target that needs it) builds.
+PYTHON ?= python3
+BIN := .venv/bin
+NP ?= 2
+ENV ?= Hopper-v5
+POLICY ?= flow
+STEPS ?= 100000
+RUN ?= runs/$(ENV)-$(POLICY)
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test test-slow lint clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
+
+install: .venv/.installed  ## build .venv with all extras, at the tested versions
+
+.venv/.installed: setup.py constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+train: install  ## the main job: TRPO with a flow policy on Hopper-v5, two ranks (ENV, POLICY, STEPS, NP, RUN to change it)
+	$(BIN)/mpirun -np $(NP) $(BIN)/python -m onpolicybaselines.run --alg=trpo_mpi --policy=$(POLICY) --env=$(ENV) \
+		--num_timesteps=$(STEPS) --log_path=$(RUN) --save_path=$(RUN)/model.npz
+
+test: install  ## the tests (a quarter of an hour at most on two cores)
+	$(BIN)/python -m pytest
+
+test-slow: install  ## the tests that train to a result, too
+	$(BIN)/python -m pytest -m 'slow or not slow'
+
+lint: install  ## ruff
+	$(BIN)/ruff check .
+
+clean:  ## remove .venv and everything built
+	rm -rf .venv build dist *.egg-info diff .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

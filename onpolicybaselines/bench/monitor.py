@@ -1,0 +1,218 @@
+"""Raw episode returns of an environment, in memory and in `<path>.monitor.csv`: what learning curves show.
+
+Source: openai/baselines `bench/monitor.py`.
+"""
+import csv
+import json
+import os.path as osp
+import time
+from collections.abc import Mapping, Sequence
+from glob import escape, glob
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+
+from onpolicybaselines.common.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ['Monitor', 'ResultsWriter', 'LoadMonitorResultsError', 'get_monitor_files', 'load_results']
+
+
+class Monitor(gymnasium.Wrapper):
+    """Records return, length and end time of every episode of a gymnasium environment.
+
+    At an episode's end (terminated or truncated) `info['episode']` is {'r': return, 'l': steps, 't': seconds
+    since the Monitor was made} and the keywords below, and the same is a new row of the file.
+
+    filename: path of the file, completed by `ResultsWriter`; None writes no file.
+    allow_early_resets: without it, `reset` before the episode's end is a RuntimeError.
+    reset_keywords: names every `reset` must be given (in its `options` or as arguments); columns of the file.
+    info_keywords: keys the last `info` of an episode must have; columns of the file.
+    """
+
+    EXT = 'monitor.csv'
+
+    def __init__(self, env: gymnasium.Env, filename: str | None, allow_early_resets: bool = False,
+                 reset_keywords: Sequence[str] = (), info_keywords: Sequence[str] = ()) -> None:
+        super().__init__(env)
+        self.tstart = time.time()
+        self.results_writer = None
+        if filename:
+            self.results_writer = ResultsWriter(
+                filename,
+                header={'t_start': self.tstart, 'env_id': env.spec and env.spec.id},
+                extra_keys=(*reset_keywords, *info_keywords),
+            )
+        self.reset_keywords = reset_keywords
+        self.info_keywords = info_keywords
+        self.allow_early_resets = allow_early_resets
+        self.needs_reset = True
+        self.eprew = 0.0
+        self.eplen = 0
+        self.episode_rewards: list[float] = []
+        self.episode_lengths: list[int] = []
+        self.episode_times: list[float] = []
+        self.total_steps = 0
+        self.current_reset_info: dict[str, Any] = {}  # the reset keywords of the current episode
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode. Raises RuntimeError inside one, and ValueError if a reset keyword is missing."""
+        self.reset_state()
+        given = {**(kwargs.get('options') or {}), **kwargs}
+        for k in self.reset_keywords:
+            if given.get(k) is None:
+                raise ValueError(f'reset needs {k!r} (a reset keyword of this Monitor): '
+                                 f'pass reset(options={{{k!r}: ...}})')
+            self.current_reset_info[k] = given[k]
+        return self.env.reset(**kwargs)
+
+    def reset_state(self) -> None:
+        """Forget the running episode."""
+        if not self.allow_early_resets and not self.needs_reset:
+            raise RuntimeError('reset before the end of the episode: finish it, or allow this with '
+                               'Monitor(env, path, allow_early_resets=True)')
+        self.eprew = 0.0
+        self.eplen = 0
+        self.needs_reset = False
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Step the environment. Raises RuntimeError if the episode is over."""
+        if self.needs_reset:
+            raise RuntimeError('step after the end of the episode: call reset() first')
+        ob, rew, terminated, truncated, info = self.env.step(action)
+        self.update(ob, rew, terminated or truncated, info)
+        return ob, rew, terminated, truncated, info
+
+    def update(self, ob: Any, rew: float, done: bool, info: dict[str, Any]) -> None:
+        """Count one step; at the episode's end also record it and add it to `info`."""
+        self.eprew += float(rew)  # NumPy would sum float32 rewards in float32
+        self.eplen += 1
+        self.total_steps += 1
+        if done:
+            self.needs_reset = True
+            eptime = time.time() - self.tstart
+            self.episode_rewards.append(self.eprew)
+            self.episode_lengths.append(self.eplen)
+            self.episode_times.append(eptime)
+            epinfo = {'r': self.eprew, 'l': self.eplen, 't': round(eptime, 6)}
+            for k in self.info_keywords:
+                if k not in info:
+                    raise ValueError(f'the last info of the episode has no {k!r} (an info keyword of this '
+                                     f'Monitor); it has {sorted(info)}')
+                epinfo[k] = info[k]
+            epinfo.update(self.current_reset_info)
+            if self.results_writer:
+                self.results_writer.write_row(epinfo)
+            info['episode'] = epinfo
+
+    def close(self) -> None:
+        """Close the file and the environment."""
+        if self.results_writer:
+            self.results_writer.close()
+        super().close()
+
+    def get_total_steps(self) -> int:
+        """Steps taken so far, those of an unfinished episode included."""
+        return self.total_steps
+
+    def get_episode_rewards(self) -> list[float]:
+        """The return of every finished episode."""
+        return self.episode_rewards
+
+    def get_episode_lengths(self) -> list[int]:
+        """The number of steps of every finished episode."""
+        return self.episode_lengths
+
+    def get_episode_times(self) -> list[float]:
+        """The end of every finished episode, in seconds since the Monitor was made."""
+        return self.episode_times
+
+
+class LoadMonitorResultsError(Exception):
+    """A folder without monitor files, or a monitor file that cannot be read."""
+
+
+class ResultsWriter(object):
+    """The file of a Monitor: '# ' and a JSON header on the first line, then a CSV table, one row an episode.
+
+    filename: unless it ends in 'monitor.csv', completed to `<folder>/monitor.csv` or `<path>.monitor.csv`.
+    header: dict to be written as JSON, with 't_start' (seconds since the epoch); or the raw first line.
+    extra_keys: columns after 'r', 'l', 't'.
+    Raises UsageError if the file cannot be written.
+    """
+
+    def __init__(self, filename: str, header: Mapping[str, Any] | str = '',
+                 extra_keys: Sequence[str] = ()) -> None:
+        self.extra_keys = extra_keys
+        if not filename.endswith(Monitor.EXT):
+            if osp.isdir(filename):
+                filename = osp.join(filename, Monitor.EXT)
+            else:
+                filename = filename + '.' + Monitor.EXT
+        try:
+            self.f = open(filename, 'w', encoding='utf-8', newline='')
+        except OSError as e:
+            raise UsageError(f'cannot write episodes to {filename} ({e.strerror}); '
+                             'give Monitor a path in an existing, writable folder') from None
+        if isinstance(header, Mapping):
+            header = f'# {json.dumps(header)}\n'
+        self.f.write(header)
+        self.logger = csv.DictWriter(self.f, fieldnames=('r', 'l', 't', *extra_keys), lineterminator='\n')
+        self.logger.writeheader()
+        self.f.flush()
+
+    def write_row(self, epinfo: Mapping[str, Any]) -> None:
+        """Append one episode. Raises ValueError if `epinfo` has a key that is not a column."""
+        self.logger.writerow(epinfo)
+        self.f.flush()
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        self.f.close()
+
+
+def get_monitor_files(dir: str) -> list[str]:
+    """The monitor files directly in `dir`, sorted."""
+    return sorted(glob(osp.join(escape(dir), '*' + Monitor.EXT)))
+
+
+def load_results(dir: str) -> 'pandas.DataFrame':
+    """All episodes recorded in `dir`, in the order they ended.
+
+    Returns a frame with columns 'r', 'l', 't' (seconds since the first Monitor was made) and the files' extra
+    keys; its `attrs['headers']` is the list of the files' headers (dicts).
+    Raises LoadMonitorResultsError if there are no files or one is damaged.
+    """
+    import pandas
+    monitor_files = get_monitor_files(dir)
+    if not monitor_files:
+        raise LoadMonitorResultsError(f'no monitor files of the form *{Monitor.EXT} found in {dir}')
+    loaded = [_load_file(fname) for fname in monitor_files if osp.getsize(fname)]  # empty: only just opened
+    if not loaded:
+        raise LoadMonitorResultsError(f'all monitor files in {dir} are empty')
+    headers = [header for header, _ in loaded]
+    dfs = [df.assign(t=df.t + header['t_start']) for header, df in loaded]
+    df = pandas.concat([df for df in dfs if len(df)] or dfs[:1])
+    df = df.sort_values('t', kind='stable', ignore_index=True)
+    df['t'] -= min(header['t_start'] for header in headers)
+    df.attrs['headers'] = headers
+    return df
+
+
+def _load_file(fname: str) -> tuple[dict[str, Any], 'pandas.DataFrame']:
+    """Header and table of one monitor file."""
+    import pandas
+    with open(fname, encoding='utf-8', newline='') as fh:
+        firstline = fh.readline()
+        try:
+            if not firstline.startswith('#'):
+                raise ValueError('the first line is not "#" and a JSON header')
+            header = json.loads(firstline[1:])
+            df = pandas.read_csv(fh, index_col=None)
+            if 't_start' not in header or not {'r', 'l', 't'} <= set(df.columns):
+                raise ValueError('"t_start" or one of the columns r, l, t is missing')
+        except ValueError as e:
+            raise LoadMonitorResultsError(f'{fname} is not a monitor file: {e}') from None
+    return header, df

@@ -1,0 +1,45 @@
+import os
+import re
+
+from setuptools import find_packages, setup
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def read(*parts):
+    with open(os.path.join(HERE, *parts), encoding='utf-8') as fh:
+        return fh.read()
+
+
+extras = {
+    'mpi': ['mpi4py>=4', 'mpich'],
+    'plots': ['matplotlib', 'pandas<3'],
+    'fast': ['numba'],
+    'video': ['imageio', 'imageio-ffmpeg'],
+    'atari': ['ale-py', 'opencv-python-headless'],
+}
+extras['test'] = ['pytest', 'pytest-timeout', 'hypothesis', 'build', 'wheel', 'setuptools',
+                  *extras['mpi'], *extras['plots'], *extras['video']]
+extras['dev'] = ['ruff', *extras['fast'], *extras['test']]
+
+setup(
+    name='onpolicybaselines',
+    version=re.search(r"__version__ = '(.*)'", read('onpolicybaselines', '__init__.py')).group(1),
+    description="OpenAI Baselines' on-policy algorithms in TensorFlow 2, with expressive policies",
+    long_description=read('README.md'),
+    long_description_content_type='text/markdown',
+    license='MIT',
+    python_requires='>=3.11',
+    packages=find_packages(include=['onpolicybaselines', 'onpolicybaselines.*']),
+    install_requires=[
+        'tensorflow>=2.16',
+        'tensorflow-probability>=0.24',
+        'tf-keras>=2.16',
+        'gymnasium[mujoco]>=1.0',
+        'mujoco>=3.1',
+        'numpy',
+        'cloudpickle',
+        'tqdm',
+    ],
+    extras_require=extras,
+)
