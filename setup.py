@@ -19,7 +19,7 @@ extras = {
     'atari': ['ale-py', 'opencv-python-headless'],
 }
 extras['test'] = ['pytest', 'pytest-timeout', 'hypothesis', 'build', 'wheel', 'setuptools',
-                  *extras['mpi'], *extras['plots'], *extras['video']]
+                  *extras['mpi'], *extras['plots'], *extras['video'], *extras['atari']]
 extras['dev'] = ['ruff', *extras['fast'], *extras['test']]
 
 setup(
@@ -35,7 +35,7 @@ setup(
         'tensorflow>=2.16',
         'tensorflow-probability>=0.24',
         'tf-keras>=2.16',
-        'gymnasium[mujoco]>=1.0',
+        'gymnasium[mujoco]>=1.1',
         'mujoco>=3.1',
         'numpy',
         'cloudpickle',

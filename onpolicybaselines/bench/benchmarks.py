@@ -56,7 +56,7 @@ def find_task_for_env_id_in_any_benchmark(env_id: str) -> tuple[dict[str, Any] |
 # Atari; trials, budgets and the choice of games are upstream's
 
 def _atari_tasks(games: list[str], **budget: int) -> list[dict[str, Any]]:
-    return [{'desc': game, 'env_id': f'ALE/{game}-v5', **budget} for game in games]
+    return [{'desc': game, 'env_id': f'{game}NoFrameskip-v4', **budget} for game in games]
 
 
 register_benchmark({

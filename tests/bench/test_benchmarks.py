@@ -30,7 +30,7 @@ def test_atari_tasks(name):
     tasks = bench.get_benchmark(name)['tasks']
     assert len(tasks) == {'Atari50_10M': 47}.get(name, 7)
     assert len({task['env_id'] for task in tasks}) == len(tasks)
-    assert all(task['env_id'] == f'ALE/{task["desc"]}-v5' for task in tasks)
+    assert all(task['env_id'] == f'{task["desc"]}NoFrameskip-v4' for task in tasks)
 
 
 def test_every_task_has_a_budget():

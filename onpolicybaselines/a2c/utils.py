@@ -1,0 +1,104 @@
+"""Layers that create their variables by name (upstream a2c/utils.py)."""
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from onpolicybaselines.common.tf_util import (
+    constant_initializer,
+    flattenallbut0,
+    get_variable,
+    standardize,
+    variable_scope,
+)
+
+
+def ortho_init(scale: float = 1.0) -> Callable:
+    """Orthogonal matrix times `scale` (Saxe et al. 2014); of the flattened filter for 4-D shapes [h, w, in, out]."""
+    def _ortho_init(shape, np_random):
+        flat_shape = (int(np.prod(shape[:-1])), shape[-1])
+        u, _, v = np.linalg.svd(np_random.standard_normal(flat_shape), full_matrices=False)
+        q = u if u.shape == flat_shape else v
+        return scale * q.reshape(shape)
+    return _ortho_init
+
+def conv(x: tf.Tensor, scope: str, *, nf: int, rf: int, stride: int, pad: str = 'VALID', init_scale: float = 1.0,
+         data_format: str = 'NHWC', one_dim_bias: bool = False) -> tf.Tensor:
+    """2-D convolution with `nf` filters of size rf x rf, plus bias; x: [B, H, W, C] (or [B, C, H, W])."""
+    if data_format not in ('NHWC', 'NCHW'):
+        raise ValueError(f"data_format={data_format!r}: use 'NHWC' or 'NCHW'")
+    channel_ax = data_format.index('C')
+    strides = [stride if axis in 'HW' else 1 for axis in data_format]
+    bias_var_shape = [nf] if one_dim_bias else [1, nf, 1, 1]
+    with variable_scope(scope):
+        w = get_variable('w', [rf, rf, x.shape[channel_ax], nf], ortho_init(init_scale))
+        b = get_variable('b', bias_var_shape, constant_initializer(0.0))
+    h = tf.nn.conv2d(x, w, strides=strides, padding=pad, data_format=data_format)
+    return tf.nn.bias_add(h, tf.reshape(b, [nf]), data_format=data_format)
+
+def fc(x: tf.Tensor, scope: str, nh: int, *, init_scale: float = 1.0, init_bias: float = 0.0) -> tf.Tensor:
+    """Fully connected layer: x @ w + b, [B, in] -> [B, nh]."""
+    with variable_scope(scope):
+        w = get_variable('w', [x.shape[1], nh], ortho_init(init_scale))
+        b = get_variable('b', [nh], constant_initializer(init_bias))
+        return tf.matmul(x, w) + b
+
+def batch_to_seq(h: tf.Tensor, nbatch: int, nsteps: int, flat: bool = False) -> list[tf.Tensor]:
+    """[nbatch * nsteps, ...] as a list of nsteps tensors [nbatch, features] (or [nbatch] with `flat`)."""
+    h = tf.reshape(h, [nbatch, nsteps] if flat else [nbatch, nsteps, -1])
+    return tf.unstack(h, num=nsteps, axis=1)
+
+def seq_to_batch(h: Sequence[tf.Tensor], flat: bool = False) -> tf.Tensor:
+    """Undo `batch_to_seq`."""
+    stacked = tf.stack(h, axis=1)
+    return tf.reshape(stacked, [-1] if flat else [-1, stacked.shape[-1]])
+
+def lstm(xs: Sequence[tf.Tensor], ms: Sequence[tf.Tensor], s: tf.Tensor, scope: str, nh: int,
+         init_scale: float = 1.0) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """LSTM over a list of inputs [B, in]; ms [B, 1] is 1 where an episode starts, s [B, 2 nh] is (cell, hidden)."""
+    with variable_scope(scope):
+        wx = get_variable('wx', [xs[0].shape[1], nh * 4], ortho_init(init_scale))
+        wh = get_variable('wh', [nh, nh * 4], ortho_init(init_scale))
+        b = get_variable('b', [nh * 4], constant_initializer(0.0))
+
+    return _unroll(xs, ms, s, lambda x, h: tf.matmul(x, wx) + tf.matmul(h, wh) + b)
+
+def _ln(x, g, b, e=1e-5):
+    return standardize(x, e) * g + b
+
+def lnlstm(xs: Sequence[tf.Tensor], ms: Sequence[tf.Tensor], s: tf.Tensor, scope: str, nh: int,
+           init_scale: float = 1.0) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """`lstm` with layer-normalised input, recurrent and cell terms (Ba et al. 2016)."""
+    with variable_scope(scope):
+        wx = get_variable('wx', [xs[0].shape[1], nh * 4], ortho_init(init_scale))
+        gx = get_variable('gx', [nh * 4], constant_initializer(1.0))
+        bx = get_variable('bx', [nh * 4], constant_initializer(0.0))
+
+        wh = get_variable('wh', [nh, nh * 4], ortho_init(init_scale))
+        gh = get_variable('gh', [nh * 4], constant_initializer(1.0))
+        bh = get_variable('bh', [nh * 4], constant_initializer(0.0))
+
+        b = get_variable('b', [nh * 4], constant_initializer(0.0))
+
+        gc = get_variable('gc', [nh], constant_initializer(1.0))
+        bc = get_variable('bc', [nh], constant_initializer(0.0))
+
+    return _unroll(xs, ms, s, lambda x, h: _ln(tf.matmul(x, wx), gx, bx) + _ln(tf.matmul(h, wh), gh, bh) + b,
+                   lambda c: _ln(c, gc, bc))
+
+def _unroll(xs, ms, s, gates, cell_output=lambda c: c):
+    """The recurrence both LSTMs share; `gates(x, h)` gives the four pre-activations in the order i, f, o, u."""
+    c, h = tf.split(s, 2, axis=1)
+    hs = []
+    for x, m in zip(xs, ms, strict=True):
+        c = c * (1 - m)
+        h = h * (1 - m)
+        i, f, o, u = tf.split(gates(x, h), 4, axis=1)
+        c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(u)
+        h = tf.sigmoid(o) * tf.tanh(cell_output(c))
+        hs.append(h)
+    return hs, tf.concat([c, h], axis=1)
+
+def conv_to_fc(x: tf.Tensor) -> tf.Tensor:
+    """[B, H, W, C] as [B, H W C]."""
+    return flattenallbut0(x)

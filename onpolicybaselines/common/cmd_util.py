@@ -1,0 +1,191 @@
+"""Helpers for the command line: environments as the algorithms take them."""
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium
+from gymnasium.wrappers import FlattenObservation
+
+from onpolicybaselines import logger
+from onpolicybaselines.bench.monitor import Monitor
+from onpolicybaselines.common import mpi_util
+from onpolicybaselines.common.atari_wrappers import make_atari, wrap_deepmind
+from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.misc_util import set_global_seeds
+from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
+from onpolicybaselines.common.vec_env.subproc_vec_env import SubprocVecEnv
+from onpolicybaselines.common.vec_env.vec_env import VecEnv
+from onpolicybaselines.common.wrappers import ClipActionsWrapper, RewardScaler
+
+
+def make_vec_env(env_id: str, env_type: str | None, num_env: int, seed: int | None,
+                 wrapper_kwargs: dict[str, Any] | None = None,
+                 env_kwargs: dict[str, Any] | None = None,
+                 start_index: int = 0,
+                 reward_scale: float = 1.0,
+                 flatten_dict_observations: bool = True,
+                 initializer: Callable[..., None] | None = None,
+                 force_dummy: bool = False) -> VecEnv:
+    """`num_env` environments of make_env: a SubprocVecEnv, or a DummyVecEnv of one or with force_dummy.
+
+    One that renders gets a process of its own, too: the OpenGL of Mesa and TensorFlow crash each other.
+
+    Environment i (from start_index) has seed + 10000 * MPI rank + i; Monitor files go to the logger's folder.
+    initializer(mpi_rank=, subrank=) is called first in each process of a SubprocVecEnv. Also sets the global seeds.
+    UsageError for num_env < 1. Source: openai/baselines `common/cmd_util.py`.
+    """
+    if num_env < 1:
+        raise UsageError('num_env must be at least 1, got %s' % num_env)
+    mpi_rank = mpi_util.rank()
+    seed = seed + 10000 * mpi_rank if seed is not None else None
+    logger_dir = logger.get_dir()
+    subproc = (num_env > 1 or 'render_mode' in (env_kwargs or {})) and not force_dummy
+    parent_pid = os.getpid()
+
+    def make_thunk(rank: int) -> Callable[[], gymnasium.Env]:
+        return lambda: make_env(
+            env_id=env_id,
+            env_type=env_type,
+            mpi_rank=mpi_rank,
+            subrank=rank,
+            seed=seed,
+            reward_scale=reward_scale,
+            flatten_dict_observations=flatten_dict_observations,
+            wrapper_kwargs=wrapper_kwargs,
+            env_kwargs=env_kwargs,
+            logger_dir=logger_dir,
+            initializer=initializer if os.getpid() != parent_pid else None,  # the parent calls one too
+            num_env=num_env
+        )
+
+    set_global_seeds(seed)
+    thunks = [make_thunk(i + start_index) for i in range(num_env)]
+    return SubprocVecEnv(thunks) if subproc else DummyVecEnv(thunks)
+
+
+def make_env(env_id: str, env_type: str | None, mpi_rank: int = 0, subrank: int = 0, seed: int | None = None,
+             reward_scale: float = 1.0, flatten_dict_observations: bool = True,
+             wrapper_kwargs: dict[str, Any] | None = None, env_kwargs: dict[str, Any] | None = None,
+             logger_dir: str | None = None, initializer: Callable[..., None] | None = None,
+             num_env: int = 1) -> gymnasium.Env:
+    """A seeded and monitored environment with Box actions clipped to their bounds.
+
+    env_id: gymnasium's, 'module:Env-v0' imports the module first. env_type: 'atari' for games (wrapper_kwargs are those
+    of wrap_deepmind), no matter else. env_kwargs go to gymnasium.make. The seed is `seed` + subrank. With logger_dir
+    the Monitor, which sees raw rewards, writes `<mpi_rank>.<subrank>.monitor.csv` there, or `<mpi_rank>.monitor.csv`
+    for the only environment of a rank. UsageError for wrapper_kwargs without env_type 'atari'.
+    Source: openai/baselines `common/cmd_util.py`.
+    """
+    if initializer is not None:
+        initializer(mpi_rank=mpi_rank, subrank=subrank)
+
+    wrapper_kwargs = wrapper_kwargs or {}
+    env_kwargs = env_kwargs or {}
+    if env_type == 'atari':
+        env = make_atari(env_id, **env_kwargs)
+    elif wrapper_kwargs:
+        raise UsageError("wrapper_kwargs are for env_type 'atari', this one is %r: leave out %s"
+                         % (env_type, sorted(wrapper_kwargs)))
+    else:
+        env = gymnasium.make(env_id, **env_kwargs)
+
+    if flatten_dict_observations and isinstance(env.observation_space, gymnasium.spaces.Dict):
+        env = FlattenObservation(env)
+
+    if seed is not None:
+        env.reset(seed=seed + subrank)  # later resets draw on from here
+        env.action_space.seed(seed + subrank)
+    name = str(mpi_rank) if num_env == 1 and subrank == 0 else '%d.%d' % (mpi_rank, subrank)
+    env = Monitor(env,
+                  logger_dir and os.path.join(logger_dir, name),
+                  allow_early_resets=True)
+
+    if env_type == 'atari':
+        env = wrap_deepmind(env, **wrapper_kwargs)
+
+    if isinstance(env.action_space, gymnasium.spaces.Box):
+        env = ClipActionsWrapper(env)
+
+    if reward_scale != 1:
+        env = RewardScaler(env, reward_scale)
+
+    return env
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Errors as one line, without the usage."""
+
+    def error(self, message):
+        raise UsageError(message)
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    """An empty parser whose errors are UsageErrors."""
+    return _OneLineParser(prog='python -m onpolicybaselines.run', allow_abbrev=False, add_help=False,
+                          formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+
+def _at_least(minimum: int) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        try:
+            value = float(text)  # 1e6 is a number of steps, too
+        except ValueError:
+            value = -1
+        if value < minimum or not value.is_integer():
+            raise argparse.ArgumentTypeError('expected a whole number of at least %d, got %r' % (minimum, text))
+        return int(value)
+    return count
+
+
+def common_arg_parser() -> argparse.ArgumentParser:
+    """The parser of what all algorithms have in common (upstream's options, less those of retro games)."""
+    parser = arg_parser()
+    parser.add_argument('--help', '-h', action='store_true', help='show all options, those of the algorithm included')
+    parser.add_argument('--env', help='environment ID', type=str, default='Hopper-v5')
+    parser.add_argument('--env_type', help='type of environment, whose defaults to use; found out if not given',
+                        type=str)
+    parser.add_argument('--seed', help='RNG seed', type=_at_least(0), default=None)
+    parser.add_argument('--alg', help='algorithm', type=str, default='trpo_mpi')
+    parser.add_argument('--num_timesteps', help='environment steps to train for, over all ranks', type=_at_least(0),
+                        default=int(1e6))
+    parser.add_argument('--network', help='network type (mlp, cnn, conv_only ...); mlp for vectors, cnn for Atari',
+                        default=None)
+    parser.add_argument('--policy', help='distribution of continuous actions: gaussian (if not given), gmm or flow',
+                        default=None)
+    parser.add_argument('--num_env', help='environments per rank, each in a process of its own if more than one',
+                        type=_at_least(1), default=1)
+    parser.add_argument('--reward_scale', help='factor on the rewards that the algorithm sees', default=1.0, type=float)
+    parser.add_argument('--save_path', help='file to save the trained model to', default=None, type=str)
+    parser.add_argument('--load_path', help='model file to start from', default=None, type=str)
+    parser.add_argument('--save_video_interval', help='film every so many steps (0: never)', default=0,
+                        type=_at_least(0))
+    parser.add_argument('--save_video_length', help='steps of each film', default=200, type=_at_least(1))
+    parser.add_argument('--log_path', help='folder of this run; $OPENAI_LOGDIR or a new temporary one if not given',
+                        default=None, type=str)
+    parser.add_argument('--play', help='run the trained policy at the end', default=False, action='store_true')
+    parser.add_argument('--play_episodes', help='how many episodes to play (0: until interrupted)', default=10,
+                        type=_at_least(0))
+    parser.add_argument('--deterministic', help='play the deterministic action of the policy', default=False,
+                        action='store_true')
+    return parser
+
+
+def parse_unknown_args(args: Sequence[str]) -> dict[str, str | None]:
+    """'--name=value', '--name value' and '--name' words as a dictionary of texts, None for a name without a value.
+
+    Raises UsageError for a word that belongs to no name.
+    """
+    retval = {}
+    preceding_key = None
+    for arg in args:
+        if arg.startswith('--'):
+            key, equals, value = arg[2:].partition('=')
+            retval[key] = value if equals else None
+            preceding_key = None if equals else key
+        elif preceding_key is not None:
+            retval[preceding_key] = arg
+            preceding_key = None
+        else:
+            raise UsageError('unexpected argument %r; options are written --name=value' % arg)
+    return retval

@@ -1,0 +1,83 @@
+"""Small numerical helpers (upstream: baselines/common/math_util.py)."""
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def discount(x: np.ndarray, gamma: float) -> np.ndarray:
+    """Discounted sums along axis 0: y[t] = x[t] + gamma x[t+1] + ... + gamma^k x[t+k], where k = T - t - 1.
+
+    Args:
+        x: [T, ...], at least one axis.
+        gamma: discount factor.
+
+    Returns:
+        float64, the shape of x.
+    """
+    x = np.asarray(x, 'float64')
+    return discount_with_boundaries(x, np.zeros(len(x), bool), gamma)
+
+
+def explained_variance(ypred: np.ndarray, y: np.ndarray) -> float:
+    """Fraction of the variance of y that ypred explains: 1 - Var[y - ypred] / Var[y].
+
+    1 is a perfect prediction, 0 is as good as a constant, below 0 is worse than that; NaN if y is constant.
+    Both are vectors [n]; raises ValueError otherwise.
+    """
+    _check_same_shape(ypred, y, ndim=1)
+    vary = np.var(y)
+    return np.nan if vary == 0 else 1 - np.var(y - ypred) / vary
+
+
+def explained_variance_2d(ypred: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """`explained_variance` of each column of [n, k] arrays, as [k]; 0 where Var[y] < 1e-10."""
+    _check_same_shape(ypred, y, ndim=2)
+    vary = np.var(y, axis=0)
+    constant = vary < 1e-10
+    return np.where(constant, 0, 1 - np.var(y - ypred, axis=0) / np.where(constant, 1, vary))
+
+
+def _check_same_shape(ypred: np.ndarray, y: np.ndarray, ndim: int) -> None:
+    if ypred.shape != y.shape or y.ndim != ndim:
+        raise ValueError(f'ypred and y need one {ndim}-d shape, got {ypred.shape} and {y.shape}')
+
+
+def ncc(ypred: np.ndarray, y: np.ndarray) -> float:
+    """Normalised cross-correlation (Pearson's r) of two vectors."""
+    return np.corrcoef(ypred, y)[1, 0]
+
+
+def flatten_arrays(arrs: Sequence[np.ndarray]) -> np.ndarray:
+    """Concatenate arrays, each in row-major order, into one vector."""
+    return np.concatenate([arr.flat for arr in arrs])
+
+
+def unflatten_vector(vec: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """Cut a vector into arrays of the given shapes, the inverse of `flatten_arrays`.
+
+    Raises ValueError if the shapes do not use up the vector exactly.
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    if vec.shape != (sum(sizes),):
+        raise ValueError(f'shapes hold {sum(sizes)} numbers in all, the vector has shape {vec.shape}')
+    pieces = np.split(vec, np.cumsum(sizes)[:-1])
+    return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def discount_with_boundaries(X: np.ndarray, New: np.ndarray, gamma: float) -> np.ndarray:
+    """Discounted sums along axis 0 that do not reach across the start of an episode.
+
+    Args:
+        X: floats [T, ...].
+        New: bools [T] or the shape of X, True where a step is the FIRST one of an episode.
+        gamma: discount factor.
+
+    Returns:
+        the shape of X, and its dtype if that is a float.
+    """
+    X = np.asarray(X)
+    Y = np.array(X, np.result_type(X, np.float32))
+    for t in range(len(Y) - 2, -1, -1):
+        Y[t] += gamma * Y[t + 1] * np.logical_not(New[t + 1])
+    return Y

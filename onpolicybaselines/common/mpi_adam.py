@@ -1,0 +1,86 @@
+"""Adam on a flat parameter vector that MPI ranks share (upstream: baselines/common/mpi_adam.py)."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+import onpolicybaselines.common.tf_util as U
+from onpolicybaselines.common.mpi_util import allsum, check_synced, get_comm
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+
+class MpiAdam(object):
+    """Adam (Kingma & Ba 2015) in numpy, with gradients summed or averaged over ranks.
+
+    epsilon is added to sqrt(v) and the bias correction sits in the step size, as in TF1 and at the end of the
+    paper's section 2.
+
+    Args:
+        var_list: variables to train; their concatenation is the parameter vector [n].
+        beta1, beta2: decay of the first and second moment.
+        epsilon: added to sqrt(v).
+        scale_grad_by_procs: average the gradients over ranks; False sums them.
+        comm: MPI communicator; None is COMM_WORLD, or this process alone without MPI.
+
+    Attributes m, v (float32 [n]) and t (updates so far) are the state to checkpoint.
+    """
+
+    def __init__(self, var_list: Sequence[tf.Variable], *, beta1: float = 0.9, beta2: float = 0.999,
+                 epsilon: float = 1e-08, scale_grad_by_procs: bool = True, comm: MPI.Intracomm | None = None):
+        self.var_list = var_list
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
+        self.scale_grad_by_procs = scale_grad_by_procs
+        size = sum(U.numel(v) for v in var_list)
+        self.m = np.zeros(size, 'float32')
+        self.v = np.zeros(size, 'float32')
+        self.t = 0
+        self.setfromflat = U.SetFromFlat(var_list)
+        self.getflat = U.GetFlat(var_list)
+        self.comm = get_comm() if comm is None else comm
+
+    def update(self, localg: np.ndarray, stepsize: float) -> None:
+        """Descend along this rank's gradient `localg` [n] combined with the others'.
+
+        Every 100th time it checks first that the ranks have the same parameters. Raises ValueError for a
+        gradient of the wrong shape, and FloatingPointError if the combined one is not finite: on all ranks,
+        with nothing changed.
+        """
+        if self.t % 100 == 0:
+            self.check_synced()
+        localg = np.asarray(localg, 'float32')
+        if localg.shape != self.m.shape:
+            raise ValueError(f'MpiAdam needs a gradient of shape {self.m.shape}, got {localg.shape}')
+        globalg = allsum(localg, self.comm)
+        if self.comm is not None and self.scale_grad_by_procs:
+            globalg /= self.comm.Get_size()
+        if not np.isfinite(globalg).all():
+            raise FloatingPointError(f'MpiAdam: the gradient of update {self.t + 1} is not finite; '
+                                     'parameters unchanged')
+
+        self.t += 1
+        # a Python float: numpy's float64 scalars would turn the float32 arrays below into float64
+        a = float(stepsize) * math.sqrt(1 - self.beta2**self.t) / (1 - self.beta1**self.t)
+        self.m = self.beta1 * self.m + (1 - self.beta1) * globalg
+        self.v = self.beta2 * self.v + (1 - self.beta2) * (globalg * globalg)
+        step = (- a) * self.m / (np.sqrt(self.v) + self.epsilon)
+        self.setfromflat(self.getflat() + step)
+
+    def sync(self) -> None:
+        """Overwrite the parameters of all ranks with those of rank 0."""
+        if self.comm is None:
+            return
+        theta = self.getflat()
+        self.comm.Bcast(theta, root=0)
+        self.setfromflat(theta)
+
+    def check_synced(self) -> None:
+        """Raise RuntimeError, on all ranks, if the parameters of any rank differ from those of rank 0."""
+        check_synced(self.getflat(), f'MpiAdam, update {self.t + 1}', self.comm)

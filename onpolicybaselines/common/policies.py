@@ -1,0 +1,179 @@
+"""Policy and value function of one environment's spaces (upstream common/policies.py)."""
+import contextlib
+from collections.abc import Callable, Iterator
+
+import gymnasium as gym
+import numpy as np
+import tensorflow as tf
+
+from onpolicybaselines import __version__
+from onpolicybaselines.a2c.utils import fc
+from onpolicybaselines.common import tf_util
+from onpolicybaselines.common.distributions import FAMILY_SIZES, Pd, PdType, make_pdtype, policy_family
+from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.input import encode_observation, observation_placeholder
+from onpolicybaselines.common.keywords import split_keywords
+from onpolicybaselines.common.models import get_network_builder
+from onpolicybaselines.common.mpi_running_mean_std import RunningMeanStd
+from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0, variable_scope
+
+
+class PolicyWithValue(object):
+    """Action distribution and value function, with the variables of both.
+
+    B: batch. Observations are given as the environment's space has them, single or batched.
+    """
+
+    def __init__(self, env: gym.Env, policy_network: Callable, pdtype: PdType, value_network: Callable | None = None,
+                 normalize_observations: bool = False, np_random: np.random.Generator | None = None,
+                 dtype: str = 'float32', spec: dict | None = None):
+        """Make the variables, from `np_random`, which also draws the noise of every action.
+
+        policy_network: encoded observations [B, ...] -> latent [B, n]; value_network: likewise, None shares the
+        policy's; normalize_observations: filter them by their running mean and standard deviation, clipped to [-5, 5];
+        spec: how the policy was asked for, saved with it.
+        """
+        self.ob_space = env.observation_space
+        self.X = observation_placeholder(self.ob_space)
+        self.initial_state = None
+        self.pdtype = pdtype
+        self.np_random = np.random.default_rng() if np_random is None else np_random
+        self.spec = spec or {}
+        self._policy_network = policy_network
+        self._value_network = value_network
+        if normalize_observations and self.X.dtype.is_floating:
+            self.ob_rms = RunningMeanStd(shape=self.ob_space.shape)
+        self._store = tf_util.VariableStore(dtype, self.np_random)
+        self._build()
+
+    def _build(self):
+        ob = tf.zeros([1, *self.ob_space.shape], self.X.dtype)
+        self.pd(ob)
+        self.vf(ob)
+        self._store.frozen = True
+        self.var_list = self._store.in_scope('pi')
+        self.vf_var_list = self._store.in_scope('vf')
+        noise = tf.TensorSpec([None, self.pdtype.noise_size], tf.float32)
+        self._sample = tf_util.function(lambda ob, noise: self.pd(ob).sample(noise), self.X, noise)
+        self._mode = tf_util.function(lambda ob: self.pd(ob).mode(), self.X)
+        self._value = tf_util.function(self.vf, self.X)
+        self._step = tf_util.function(self._evaluate, self.X, noise)
+
+    def pd(self, ob: tf.Tensor) -> Pd:
+        """The action distributions at observations [B, ...]."""
+        with self._store.as_default():
+            x = self._encode(ob)
+            latent = x if self.pdtype.own_state_network else self._latent(self._policy_network, x, 'pi')
+            return self.pdtype.pdfromlatent(latent, init_scale=0.01)[0]
+
+    def vf(self, ob: tf.Tensor) -> tf.Tensor:
+        """The values at observations [B, ...], [B]."""
+        with self._store.as_default():
+            x = self._encode(ob)
+            if self._value_network is None:
+                latent = self._latent(self._policy_network, x, 'pi')
+            else:
+                latent = self._latent(self._value_network, x, 'vf')
+            return fc(latent, 'vf', 1)[:, 0]
+
+    def _encode(self, ob):
+        if hasattr(self, 'ob_rms'):
+            ob = _normalize_clip_observation(tf_util.to_float(ob), self.ob_rms)
+        return encode_observation(self.ob_space, ob)
+
+    @staticmethod
+    def _latent(network, x, scope):
+        with variable_scope(scope):
+            return flattenallbut0(network(x))
+
+    @contextlib.contextmanager
+    def at(self, theta: tf.Tensor) -> Iterator[None]:
+        """Within, `pd` reads its variables (`var_list`) from the flat vector theta: losses become functions of it."""
+        with self._store.substitute(self.var_list, theta):
+            yield
+
+    def _evaluate(self, ob, noise):
+        pd = self.pd(ob)
+        action = pd.sample(noise)
+        return action, self.vf(ob), pd.neglogp(action)
+
+    def step(self, observation: np.ndarray) -> tuple:
+        """(actions, values, None, -log p(actions)) of one observation or a batch; the third is a recurrent state."""
+        ob = self._batch(observation)
+        a, v, neglogp = self._step(ob, self.pdtype.noise(self.np_random, len(ob)))
+        return a, v, None, neglogp
+
+    def act(self, observation: np.ndarray, stochastic: bool = True) -> np.ndarray:
+        """Actions [B, ...]: sampled, or the distribution's deterministic action if not `stochastic`."""
+        ob = self._batch(observation)
+        if not stochastic:
+            return self._mode(ob)
+        return self._sample(ob, self.pdtype.noise(self.np_random, len(ob)))
+
+    def value(self, ob: np.ndarray) -> np.ndarray:
+        """Value estimates [B] of one observation or a batch."""
+        return self._value(self._batch(ob))
+
+    def _batch(self, observation):
+        return adjust_shape(self.ob_space.shape, observation)
+
+    def save(self, save_path: str) -> None:
+        """Write variables, observation filter and how the policy was asked for to one npz file."""
+        arrays = {name: v.numpy() for name, v in self._store.variables.items()}
+        if hasattr(self, 'ob_rms'):
+            arrays.update({f'ob_rms/{name}': value for name, value in self.ob_rms.state().items()})
+        tf_util.save_variables(save_path, arrays, {'spec': self.spec, 'version': __version__})
+
+    def load(self, load_path: str) -> None:
+        """Read what `save` wrote. Raises UsageError, changing nothing, if the file is not of this policy."""
+        arrays, meta = tf_util.load_variables(load_path)
+        variables = self._store.variables
+        expected = {name: tuple(v.shape) for name, v in variables.items()}
+        if hasattr(self, 'ob_rms'):
+            expected.update({f'ob_rms/{name}': value.shape for name, value in self.ob_rms.state().items()})
+        found = {name: value.shape for name, value in arrays.items()}
+        if found != expected:
+            name = next(n for n in {**expected, **found} if expected.get(n) != found.get(n))
+            raise UsageError(f'{load_path!r} does not fit this policy: {name} is {found.get(name, "missing")} in the '
+                             f'file and {expected.get(name, "missing")} here; it was saved with {meta.get("spec")}')
+        for name, v in variables.items():
+            v.assign(arrays[name])
+        if hasattr(self, 'ob_rms'):
+            self.ob_rms.set_state({name.removeprefix('ob_rms/'): value for name, value in arrays.items()
+                                   if name.startswith('ob_rms/')})
+
+def build_policy(env: gym.Env, policy_network: str | Callable, value_network: str | Callable | None = None,
+                 normalize_observations: bool = False, policy: str | None = None, **policy_kwargs) -> Callable:
+    """A function `policy_fn(np_random=None, dtype='float32')` that makes `PolicyWithValue`s for the spaces of `env`.
+
+    policy_network: a registered name, or a function of the encoded observation; value_network: 'copy' (the same, with
+    variables of its own), 'shared' or None (the policy's latent), or a function; policy: see `make_pdtype`;
+    policy_kwargs: keywords of the named network and of the policy. Raises UsageError for keywords neither knows.
+    """
+    spec = {'network': policy_network if isinstance(policy_network, str) else 'custom', 'policy': policy,
+            'normalize_observations': normalize_observations, **policy_kwargs}
+    builder = get_network_builder(policy_network) if isinstance(policy_network, str) else lambda: policy_network
+    family = policy_family(env.action_space, policy)
+    family_kwargs, network_kwargs = split_keywords(policy_kwargs, family, builder, skip=FAMILY_SIZES)
+    policy_network = builder(**network_kwargs)
+    pdtype = make_pdtype(env.action_space, policy, **family_kwargs)
+
+    if any(getattr(network, 'recurrent', False) for network in (policy_network, value_network)):
+        raise UsageError(f'recurrent network {spec["network"]!r} is not supported here, nor by upstream with a value '
+                         'network of its own: use a feed-forward one such as mlp or cnn')
+    if value_network == 'copy':
+        value_network = policy_network
+    elif value_network == 'shared':
+        value_network = None
+    if value_network is None and pdtype.own_state_network:
+        raise UsageError("a shared value network needs a policy that stands on it: use flow_state_net='network'")
+
+    def policy_fn(np_random=None, dtype='float32'):
+        return PolicyWithValue(env, policy_network, pdtype, value_network, normalize_observations, np_random, dtype,
+                               spec)
+
+    return policy_fn
+
+
+def _normalize_clip_observation(x, rms, clip_range=(-5.0, 5.0)):
+    return tf.clip_by_value((x - tf_util.to_float(rms.mean)) / tf_util.to_float(rms.std), *clip_range)

@@ -1,0 +1,48 @@
+"""Running mean and variance in numpy (upstream: baselines/common/running_mean_std.py)."""
+import numpy as np
+
+
+class RunningMeanStd(object):
+    """Mean and population variance of all batches seen, merged in a way that large offsets do not harm.
+
+    Args:
+        epsilon: weight of the initial mean 0 and variance 1, as a number of samples.
+        shape: of one sample.
+    """
+
+    def __init__(self, epsilon: float = 1e-4, shape: tuple[int, ...] = ()):
+        self.mean = np.zeros(shape, 'float64')
+        self.var = np.ones(shape, 'float64')
+        self.count = epsilon
+
+    def update(self, x: np.ndarray) -> None:
+        """Take in x [batch, *shape]; an empty batch changes nothing. Raises ValueError for another shape."""
+        x = np.asarray(x, 'float64')
+        if x.ndim == 0 or x.shape[1:] != self.mean.shape:
+            raise ValueError(f'RunningMeanStd needs x of shape [batch, *{self.mean.shape}], got {x.shape}')
+        if len(x) == 0:
+            return
+        self.update_from_moments(np.mean(x, axis=0), np.var(x, axis=0), len(x))
+
+    def update_from_moments(self, batch_mean: np.ndarray, batch_var: np.ndarray, batch_count: float) -> None:
+        """Take in a batch of which only mean, population variance and size are known."""
+        self.mean, self.var, self.count = update_mean_var_count_from_moments(
+            self.mean, self.var, self.count, batch_mean, batch_var, batch_count)
+
+
+def update_mean_var_count_from_moments(
+        mean: np.ndarray, var: np.ndarray, count: float, batch_mean: np.ndarray, batch_var: np.ndarray,
+        batch_count: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean, population variance and size of two samples joined, from those of each.
+
+    Source: T. Chan, G. Golub, R. LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample
+    Variances (1979).
+    """
+    delta = batch_mean - mean
+    tot_count = count + batch_count
+
+    new_mean = mean + delta * batch_count / tot_count
+    m_a = var * count
+    m_b = batch_var * batch_count
+    M2 = m_a + m_b + np.square(delta) * count * batch_count / tot_count
+    return new_mean, M2 / tot_count, tot_count

@@ -1,0 +1,69 @@
+"""Observations and rewards on a common scale."""
+import gymnasium
+import numpy as np
+
+from onpolicybaselines.common.running_mean_std import RunningMeanStd
+from onpolicybaselines.common.vec_env.vec_env import Step, VecEnv, VecEnvWrapper, map_terminal_observation
+
+
+class VecNormalize(VecEnvWrapper):
+    """Normalises observations (to mean 0, variance 1, clipped to ±clipob) and rewards by running statistics.
+
+    Rewards are divided by the standard deviation of the discounted return so far (discount `gamma`) and clipped to
+    ±cliprew. ob=False or ret=False leaves observations or rewards as they are. While `training` is False the
+    statistics stay as they are, for evaluation. ValueError for ob=True with observations that are no Box.
+    Source: openai/baselines `common/vec_env/vec_normalize.py`.
+    """
+
+    def __init__(self, venv: VecEnv, ob: bool = True, ret: bool = True, clipob: float = 10., cliprew: float = 10.,
+                 gamma: float = 0.99, epsilon: float = 1e-8, training: bool = True) -> None:
+        VecEnvWrapper.__init__(self, venv, _normalized_space(venv.observation_space, clipob) if ob else None)
+        self.ob_rms = RunningMeanStd(shape=self.observation_space.shape) if ob else None
+        self.ret_rms = RunningMeanStd(shape=()) if ret else None
+        self.clipob = clipob
+        self.cliprew = cliprew
+        self.ret = np.zeros(self.num_envs)
+        self.gamma = gamma
+        self.epsilon = epsilon
+        self.training = training
+
+    def step_wait(self) -> Step:
+        """Finish the step, with normalised observations and rewards."""
+        obs, rews, news, infos = self.venv.step_wait()
+        self.ret = self.ret * self.gamma + rews
+        obs = self._obfilt(obs)
+        if self.ob_rms is not None:
+            infos = map_terminal_observation(lambda i, ob: self._normalize(ob), infos)
+        if self.ret_rms is not None:
+            if self.training:
+                self.ret_rms.update(self.ret)
+            rews = np.clip(rews / np.sqrt(self.ret_rms.var + self.epsilon), -self.cliprew, self.cliprew)
+        self.ret[news] = 0.
+        return obs, rews, news, infos
+
+    def _obfilt(self, obs: np.ndarray) -> np.ndarray:
+        """Take a batch into the statistics (in training) and normalise it."""
+        if self.ob_rms is None:
+            return obs
+        if self.training:
+            self.ob_rms.update(obs)
+        return self._normalize(obs)
+
+    def _normalize(self, obs: np.ndarray) -> np.ndarray:
+        """Observations [..., *shape] by the present statistics."""
+        obs = (obs - self.ob_rms.mean) / np.sqrt(self.ob_rms.var + self.epsilon)
+        return np.clip(obs, -self.clipob, self.clipob).astype(self.observation_space.dtype)
+
+    def reset(self) -> np.ndarray:
+        """Reset, with normalised observations."""
+        self.ret = np.zeros(self.num_envs)
+        return self._obfilt(self.venv.reset())
+
+
+def _normalized_space(space: gymnasium.Space, clipob: float) -> gymnasium.spaces.Box:
+    """Where normalised observations lie: without it, images would come out in uint8 buffers."""
+    if not isinstance(space, gymnasium.spaces.Box):
+        raise ValueError('VecNormalize(ob=True) needs Box observations, got %s: pick one entry by VecExtractDictObs, '
+                         'or flatten them by gymnasium.wrappers.FlattenObservation' % space)
+    dtype = space.dtype if np.issubdtype(space.dtype, np.floating) else np.float32
+    return gymnasium.spaces.Box(-clipob, clipob, space.shape, dtype)

@@ -1,0 +1,469 @@
+"""Trust Region Policy Optimization (Schulman et al. 2015), data-parallel over MPI ranks.
+
+T: steps of a segment, N: environments of a rank, B = T * N: the rank's batch. `th` is the policy's flat parameter
+vector; losses are functions of it, so the old policy is the same network at the old vector.
+"""
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import tensorflow as tf
+
+import onpolicybaselines.common.tf_util as U
+from onpolicybaselines import logger
+from onpolicybaselines.common import dataset, explained_variance, set_global_seeds
+from onpolicybaselines.common.cg import cg
+from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.mpi_adam import MpiAdam
+from onpolicybaselines.common.mpi_moments import mpi_moments
+from onpolicybaselines.common.mpi_util import allgather, allmean, check_synced, get_comm, rank as get_rank, size
+from onpolicybaselines.common.policies import PolicyWithValue, build_policy
+from onpolicybaselines.common.vec_env import VecEnv
+from onpolicybaselines.common.vec_env.util import as_vec_env
+
+def traj_segment_generator(pi: PolicyWithValue, env: VecEnv, horizon: int, stochastic: bool) -> Iterator[dict]:
+    """Endless segments of `horizon` steps of every environment, as a dict of arrays [T, N, ...].
+
+    ob, ac, rew; new: the step is the first of an episode; vpred: values of ob; nextvpred [N]: value of what follows
+    the last step, 0 if an episode ended there; finalvpred: value of the last observation of an episode that a time
+    limit cut at this step, else 0; prevac: the action before; ep_rets, ep_lens: returns and lengths of the episodes
+    that ended.
+    Raises FloatingPointError if an observation, action or reward is not finite.
+    """
+    # Initialize state variables
+    ac = np.array([env.action_space.sample() for _ in range(env.num_envs)])
+    new = np.ones(env.num_envs, 'int32')
+    ob = env.reset()
+
+    cur_ep_ret = np.zeros(env.num_envs)
+    cur_ep_len = np.zeros(env.num_envs, int)
+
+    while True:
+        # Initialize history arrays
+        obs, acs, prevacs, rews, news = [], [], [], [], []
+        ep_rets, ep_lens, final_obs = [], [], {}
+        for i in range(horizon):
+            prevac = ac
+            ac = pi.act(ob, stochastic)
+            obs.append(ob)
+            news.append(new)
+            acs.append(ac)
+            prevacs.append(prevac)
+
+            ob, rew, done, infos = env.step(ac)
+            rews.append(rew)
+            new = done.astype('int32')
+
+            cur_ep_ret += rew
+            cur_ep_len += 1
+            for n in np.flatnonzero(done):
+                # a Monitor inside knows the raw return, whatever scales the rewards further out
+                ep_rets.append(infos[n].get('episode', {}).get('r', cur_ep_ret[n]))
+                ep_lens.append(int(cur_ep_len[n]))
+                if infos[n].get('TimeLimit.truncated'):
+                    final_obs[i, n] = infos[n]['terminal_observation']
+                cur_ep_ret[n] = 0
+                cur_ep_len[n] = 0
+
+        seg = {"ob": np.array(obs), "rew": np.array(rews, 'float32'), "new": np.array(news),
+               "ac": np.array(acs), "prevac": np.array(prevacs), "nextvpred": pi.value(ob) * (1 - new),
+               "ep_rets": ep_rets, "ep_lens": ep_lens}
+        for name in ("ob", "ac", "rew"):
+            if not np.isfinite(seg[name]).all():
+                t, n = np.argwhere(~np.isfinite(seg[name]))[0][:2]
+                raise FloatingPointError(f'{name} is not finite at step {t} of the segment, environment {n}: '
+                                         f'{seg[name][t, n]}')
+        seg["vpred"] = pi.value(seg["ob"]).reshape(horizon, env.num_envs)
+        seg["finalvpred"] = np.zeros_like(seg["vpred"])
+        if final_obs:
+            seg["finalvpred"][tuple(np.transpose(list(final_obs)))] = pi.value(np.array(list(final_obs.values())))
+        yield seg
+
+def add_vtarg_and_adv(seg: dict, gamma: float, lam: float, bootstrap_truncated: bool = False) -> None:
+    """Add "adv", GAE(lam) advantages, and "tdlamret", TD(lam) returns, to a segment (Schulman et al. 2016).
+
+    bootstrap_truncated: value what lies beyond a time limit by "finalvpred"; upstream takes it for an end.
+    """
+    new = np.append(seg["new"], np.zeros_like(seg["new"][:1]), axis=0) # nextvpred is 0 if an episode ended
+    vpred = np.append(seg["vpred"], np.reshape(seg["nextvpred"], seg["vpred"][:1].shape), axis=0)
+    T = len(seg["rew"])
+    seg["adv"] = gaelam = np.empty(seg["rew"].shape, 'float32')
+    rew = seg["rew"] + gamma * seg["finalvpred"] if bootstrap_truncated else seg["rew"]
+    lastgaelam = 0
+    for t in reversed(range(T)):
+        nonterminal = 1-new[t+1]
+        delta = rew[t] + gamma * vpred[t+1] * nonterminal - vpred[t]
+        gaelam[t] = lastgaelam = delta + gamma * lam * nonterminal * lastgaelam
+    seg["tdlamret"] = seg["adv"] + seg["vpred"]
+
+loss_names = ["optimgain", "meankl", "entloss", "surrgain", "entropy"]
+
+@dataclass
+class Functions:
+    """The compiled functions of one policy; arguments named as in `make_functions`."""
+
+    compute_losses: Callable
+    compute_lossandgrad: Callable
+    compute_fvp: Callable
+    compute_vflossandgrad: Callable
+
+def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'hessian') -> Functions:
+    """The losses of TRPO, written once, and what is derived from them.
+
+    th, thold: flat vectors of the new and the old policy; ob, ac, atarg: observations, actions, advantages [B, ...];
+    noise: for the sampled entropy, [n * B, noise_size] (unused by families with a closed form).
+    Losses are sums in float64: an improvement is a small difference of large means.
+    """
+    if fisher not in ('hessian', 'gauss_newton'):
+        raise UsageError(f"fisher={fisher!r}: use 'hessian' or 'gauss_newton'")
+
+    def pd_at(th, ob):
+        with pi.at(th):
+            return pi.pd(ob)
+
+    def mean(x):
+        return tf.reduce_mean(tf.cast(x, tf.float64))
+
+    def meankl_of(oldpd, pd, ac):
+        return mean(oldpd.kl(pd) if pd.has_analytic_kl else oldpd.sampled_kl(pd, ac))
+
+    def entropy_of(pd, noise):
+        if pd.has_analytic_entropy:
+            return pd.entropy()
+        return pd.sampled_entropy(tf.shape(noise)[0] // tf.shape(pd.flatparam())[0], noise)
+
+    def losses(th, thold, ob, ac, atarg, noise):
+        pd, oldpd = pd_at(th, ob), pd_at(thold, ob)
+        meankl = meankl_of(oldpd, pd, ac)
+        meanent = mean(entropy_of(pd, noise))
+        entbonus = ent_coef * meanent
+
+        ratio = tf.exp(pd.logp(ac) - oldpd.logp(ac)) # advantage * pnew / pold
+        surrgain = mean(ratio * atarg)
+
+        optimgain = surrgain + entbonus
+        return [optimgain, meankl, entbonus, surrgain, meanent]
+
+    def lossandgrad(th, ob, ac, atarg, noise):
+        with tf.GradientTape() as tape:
+            tape.watch(th)
+            lossvals = losses(th, tf.stop_gradient(th), ob, ac, atarg, noise)
+        return lossvals, tape.gradient(lossvals[0], th)
+
+    def hessian_fvp(flat_tangent, th, ob, ac):
+        with tf.GradientTape() as outer:
+            outer.watch(th)
+            with tf.GradientTape() as inner:
+                inner.watch(th)
+                dist = meankl_of(pd_at(tf.stop_gradient(th), ob), pd_at(th, ob), ac)
+            gvp = tf.tensordot(inner.gradient(dist, th), flat_tangent, 1)
+        return outer.gradient(gvp, th)
+
+    def gauss_newton_fvp(flat_tangent, th, ob, ac):
+        # mean of s (s . v) with s = grad log pi(a|s): J'(J v) / B by a forward product (itself two reverse ones) and a
+        # reverse one; positive semi-definite whatever the policy
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(th)
+            logp = pd_at(th, ob).logp(ac)
+            weights = tf.ones_like(logp)
+            with tf.GradientTape() as linear:
+                linear.watch(weights)
+                gvp = tf.tensordot(tape.gradient(logp, th, output_gradients=weights), flat_tangent, 1)
+        jvp = linear.gradient(gvp, weights)
+        return tape.gradient(logp, th, output_gradients=jvp / tf.cast(tf.size(jvp), jvp.dtype))
+
+    def vflossandgrad(ob, ret):
+        with tf.GradientTape() as tape:
+            vferr = tf.reduce_mean(tf.square(pi.vf(ob) - ret))
+        return U.flatgrad(tape.gradient(vferr, pi.vf_var_list), pi.vf_var_list)
+
+    dtype = pi.var_list[0].dtype
+    th = tf.TensorSpec([sum(map(U.numel, pi.var_list))], dtype)
+    ac = tf.TensorSpec([None, *pi.pdtype.sample_shape()], _action_dtype(pi, dtype))
+    atarg = tf.TensorSpec([None], dtype)
+    noise = tf.TensorSpec([None, pi.pdtype.noise_size], tf.float32)
+
+    return Functions(
+        compute_losses=U.function(losses, th, th, pi.X, ac, atarg, noise),
+        compute_lossandgrad=U.function(lossandgrad, th, pi.X, ac, atarg, noise),
+        compute_fvp=U.function(hessian_fvp if fisher == 'hessian' else gauss_newton_fvp, th, th, pi.X, ac),
+        compute_vflossandgrad=U.function(vflossandgrad, pi.X, atarg))
+
+def _action_dtype(pi, dtype):
+    sample_dtype = pi.pdtype.sample_dtype()
+    return dtype if sample_dtype.is_floating else sample_dtype
+
+def linesearch(losses_at: Callable, thbefore: np.ndarray, fullstep: np.ndarray, lossbefore: np.ndarray,
+               expectedimprove: float, *, max_kl: float, kl_margin: float = 1.5, backtrack_iters: int = 10,
+               backtrack_coeff: float = 0.5) -> tuple[np.ndarray, float, np.ndarray]:
+    """Shorten `fullstep` until the surrogate does not fall and the KL divergence is at most `kl_margin * max_kl`.
+
+    losses_at(th): the values of `loss_names` there; lossbefore: at thbefore. Returns (th, step size, losses at th);
+    where no trial is acceptable these are (thbefore, 0, lossbefore).
+    """
+    stepsize = 1.0
+    for _ in range(backtrack_iters):
+        thnew = thbefore + fullstep * stepsize
+        meanlosses = losses_at(thnew)
+        surr, kl, *_ = meanlosses
+        improve = surr - lossbefore[0]
+        logger.log("Expected: %.3f Actual: %.3f"%(expectedimprove, improve))
+        if not np.isfinite(meanlosses).all():
+            logger.log("Got non-finite value of losses -- bad!")
+        elif kl > max_kl * kl_margin:
+            logger.log("violated KL constraint. shrinking step.")
+        elif improve < 0:
+            logger.log("surrogate didn't improve. shrinking step.")
+        else:
+            logger.log("Stepsize OK!")
+            return thnew, stepsize, meanlosses
+        stepsize *= backtrack_coeff
+    logger.log("couldn't compute a good step")
+    return thbefore, 0.0, lossbefore
+
+def trust_region_step(functions: Functions, thbefore: np.ndarray, args: Sequence[np.ndarray], noise: np.ndarray, *,
+                      max_kl: float, cg_iters: int, cg_damping: float, fvp_subsample: int = 5, **linesearch_kwargs
+                      ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """One policy update from the batch args = (ob, ac, atarg), all averages taken over the ranks.
+
+    Returns (th, losses at th, diagnostics): "stepsize" accepted by the line search, 0 if th is thbefore;
+    "neg_curvature": 1 if the step was given up because the (sampled) curvature along it is not positive;
+    "cg_residual": squared norm of what conjugate gradient left of the gradient.
+    """
+    fvpargs = [arr[::fvp_subsample] for arr in args[:2]]
+    info = {"stepsize": 0.0, "neg_curvature": 0, "cg_residual": np.nan}
+
+    def fisher_vector_product(p):
+        return allmean(functions.compute_fvp(p, thbefore, *fvpargs)) + cg_damping * p
+
+    def losses_at(th):
+        return allmean(np.array(functions.compute_losses(th, thbefore, *args, noise)))
+
+    lossbefore, g = functions.compute_lossandgrad(thbefore, *args, noise)
+    lossbefore = allmean(np.array(lossbefore))
+    g = allmean(g)
+    if np.allclose(g, 0):
+        logger.log("Got zero gradient. not updating")
+        return thbefore, lossbefore, info
+    stepdir = cg(fisher_vector_product, g, cg_iters=cg_iters)
+    fvp = fisher_vector_product(stepdir)
+    info["cg_residual"] = float(np.square(g - fvp).sum())
+    shs = .5*stepdir.dot(fvp)
+    if not (np.isfinite(shs) and shs > 0):
+        logger.log("Got non-positive curvature (shs = %.3g). not updating"%shs)
+        info["neg_curvature"] = 1
+        return thbefore, lossbefore, info
+    lm = float(np.sqrt(shs / max_kl))
+    fullstep = stepdir / lm
+    expectedimprove = g.dot(fullstep)
+    th, info["stepsize"], meanlosses = linesearch(losses_at, thbefore, fullstep, lossbefore, expectedimprove,
+                                                  max_kl=max_kl, **linesearch_kwargs)
+    return th, meanlosses, info
+
+def learn(*,
+        network: str | Callable,
+        env: gym.Env | gym.vector.VectorEnv | VecEnv,
+        total_timesteps: int,
+        timesteps_per_batch: int = 1024, # what to train on
+        max_kl: float = 0.001,
+        cg_iters: int = 10,
+        gamma: float = 0.99,
+        lam: float = 1.0, # advantage estimation
+        seed: int | None = None,
+        ent_coef: float = 0.0,
+        cg_damping: float = 1e-2,
+        vf_stepsize: float = 3e-4,
+        vf_iters: int = 3,
+        max_episodes: int = 0, max_iters: int = 0,  # time constraint
+        callback: Callable | None = None,
+        load_path: str | None = None,
+        policy: str | None = None,
+        value_network: str | Callable = 'copy',
+        normalize_observations: bool = False,
+        fisher: Literal['hessian', 'gauss_newton'] = 'hessian',
+        fvp_subsample: int = 5,
+        kl_margin: float = 1.5,
+        backtrack_iters: int = 10,
+        backtrack_coeff: float = 0.5,
+        vf_batchsize: int = 64,
+        ent_samples: int = 10,
+        bootstrap_truncated: bool = False,
+        ep_window: int = 40,
+        check_every: int = 20,
+        **network_kwargs
+        ) -> PolicyWithValue:
+    '''
+    Learn a policy with TRPO; returns it.
+
+    network                 name of a registered network (see common/models.py), or a function of encoded observations
+    env                     a gymnasium environment or vector environment, or a VecEnv
+    total_timesteps         environment steps to take, counted over all ranks and environments
+    timesteps_per_batch     steps per policy update and rank, over all its environments
+    max_kl                  largest KL(pi_old || pi) of one update
+    cg_iters, cg_damping    iterations of conjugate gradient; multiple of the identity added to the Fisher matrix
+    gamma, lam              discount; lambda of GAE
+    seed                    of parameters, action noise and minibatches; also of a plain gymnasium environment
+    ent_coef                weight of the entropy in the objective
+    vf_stepsize, vf_iters   Adam's step size for the value function; passes over the batch per update
+    vf_batchsize            minibatch of those passes (a last, smaller one is left out)
+    max_episodes, max_iters stop after so many episodes or updates instead of total_timesteps
+    callback                called with (locals(), globals()) before every update and at the end
+    load_path               a model file to start from
+    policy                  'gaussian', 'gmm' or 'flow' for continuous actions, see common/distributions.py
+    value_network           'copy' (the network again, with its own variables), 'shared', or a function
+    normalize_observations  filter observations by their running mean and standard deviation, clipped to [-5, 5]
+    fisher                  'hessian' of the KL divergence (sampled where it has no closed form), or 'gauss_newton':
+                            mean of s s' with s the score of the taken actions, positive semi-definite by construction
+    fvp_subsample           every how many-th step enters the Fisher-vector products
+    kl_margin, backtrack_iters, backtrack_coeff     line search: accepts up to kl_margin * max_kl; trials; shrinkage
+    ent_samples             actions per state in a sampled entropy (1 if ent_coef is 0: only logged)
+    bootstrap_truncated     value what lies beyond a time limit; upstream takes a time limit for an end
+    ep_window               episodes that EpRewMean and EpLenMean average over
+    check_every             updates between checks that all ranks hold the same parameters
+    **network_kwargs        keywords of the network's builder and of the policy
+
+    Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that
+    returns NaN.
+    '''
+    rank, nworkers = get_rank(), size()
+    U.single_threaded_session()
+
+    env = as_vec_env(env, seed=None if seed is None else seed + 10000 * rank)
+    _check_ranges(timesteps_per_batch=timesteps_per_batch, max_kl=max_kl, cg_iters=cg_iters, gamma=gamma, lam=lam,
+                  cg_damping=cg_damping, vf_stepsize=vf_stepsize, vf_iters=vf_iters, vf_batchsize=vf_batchsize,
+                  fvp_subsample=fvp_subsample, kl_margin=kl_margin, backtrack_iters=backtrack_iters,
+                  backtrack_coeff=backtrack_coeff, ent_samples=ent_samples, ep_window=ep_window,
+                  check_every=check_every, total_timesteps=total_timesteps, max_episodes=max_episodes,
+                  max_iters=max_iters)
+    if timesteps_per_batch % env.num_envs:
+        raise UsageError(f'timesteps_per_batch={timesteps_per_batch} must be a multiple of the number of '
+                         f'environments, {env.num_envs}')
+    policy = build_policy(env, network, value_network=value_network, normalize_observations=normalize_observations,
+                          policy=policy, **network_kwargs)
+    set_global_seeds(seed)
+    np_random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank,)))
+
+    # Setup losses and stuff
+    # ----------------------------------------
+    pi = policy(np_random)
+    functions = make_functions(pi, ent_coef, fisher)
+
+    vfadam = MpiAdam(pi.vf_var_list)
+
+    get_flat = U.GetFlat(pi.var_list)
+    set_from_flat = U.SetFromFlat(pi.var_list)
+
+    if load_path is not None:
+        pi.load(load_path)
+
+    th_init = get_flat()
+    if get_comm() is not None:
+        get_comm().Bcast(th_init, root=0)
+
+    set_from_flat(th_init)
+    vfadam.sync()
+
+    # Prepare for rollouts
+    # ----------------------------------------
+    episodes_so_far = 0
+    timesteps_so_far = 0
+    iters_so_far = 0
+    neg_curvature = 0
+    tstart = time.time()
+    lenbuffer = deque(maxlen=ep_window) # rolling buffer for episode lengths
+    rewbuffer = deque(maxlen=ep_window) # rolling buffer for episode rewards
+
+    if sum([max_iters>0, total_timesteps>0, max_episodes>0])==0:
+        # nothing to be done
+        return pi
+
+    if sum([max_iters>0, total_timesteps>0, max_episodes>0]) > 1:
+        raise UsageError('give only one of total_timesteps, max_episodes and max_iters; set the others to 0')
+
+    seg_gen = traj_segment_generator(pi, env, timesteps_per_batch // env.num_envs, stochastic=True)
+
+    while True:
+        if callback: callback(locals(), globals())
+        if total_timesteps and timesteps_so_far >= total_timesteps:
+            break
+        elif max_episodes and episodes_so_far >= max_episodes:
+            break
+        elif max_iters and iters_so_far >= max_iters:
+            break
+        logger.log("********** Iteration %i ************"%iters_so_far)
+
+        seg = seg_gen.__next__()
+        add_vtarg_and_adv(seg, gamma, lam, bootstrap_truncated)
+
+        ob, ac, atarg, tdlamret, vpredbefore = (sf01(seg[k]) for k in ("ob", "ac", "adv", "tdlamret", "vpred"))
+        mean, std, _ = mpi_moments(atarg)
+        atarg = (atarg - mean) / (std or 1.) # standardized advantage function estimate
+
+        if hasattr(pi, "ob_rms"): pi.ob_rms.update(ob) # update running mean/std for policy
+
+        noise = pi.pdtype.noise(np_random, len(ob) * (ent_samples if ent_coef else 1))
+        thnew, meanlosses, info = trust_region_step(
+            functions, get_flat(), (ob, ac, atarg), noise, max_kl=max_kl, cg_iters=cg_iters, cg_damping=cg_damping,
+            fvp_subsample=fvp_subsample, kl_margin=kl_margin, backtrack_iters=backtrack_iters,
+            backtrack_coeff=backtrack_coeff)
+        set_from_flat(thnew)
+        neg_curvature += info["neg_curvature"]
+        if iters_so_far % check_every == 0:
+            check_synced(thnew, 'policy')
+
+        for (lossname, lossval) in zip(loss_names, meanlosses, strict=True):
+            logger.record_tabular(lossname, lossval)
+
+        for _ in range(vf_iters):
+            for (mbob, mbret) in dataset.iterbatches((ob, tdlamret), include_final_partial_batch=False,
+                                                     batch_size=min(vf_batchsize, len(ob)), np_random=np_random):
+                g = functions.compute_vflossandgrad(mbob, mbret)
+                vfadam.update(g, vf_stepsize)
+
+        logger.record_tabular("ev_tdlam_before", explained_variance(vpredbefore, tdlamret))
+
+        lrlocal = (seg["ep_lens"], seg["ep_rets"]) # local values
+        lens, rews = map(flatten_lists, zip(*allgather(lrlocal), strict=True))
+        lenbuffer.extend(lens)
+        rewbuffer.extend(rews)
+
+        logger.record_tabular("EpLenMean", np.mean(lenbuffer) if lenbuffer else np.nan)
+        logger.record_tabular("EpRewMean", np.mean(rewbuffer) if rewbuffer else np.nan)
+        logger.record_tabular("EpThisIter", len(lens))
+        episodes_so_far += len(lens)
+        timesteps_so_far += nworkers * timesteps_per_batch
+        iters_so_far += 1
+
+        logger.record_tabular("EpisodesSoFar", episodes_so_far)
+        logger.record_tabular("TimestepsSoFar", timesteps_so_far)
+        logger.record_tabular("TimeElapsed", time.time() - tstart)
+        logger.record_tabular("stepsize", info["stepsize"])
+        logger.record_tabular("neg_curvature", neg_curvature)
+        logger.record_tabular("cg_residual", info["cg_residual"])
+
+        if rank==0:
+            logger.dump_tabular()
+
+    return pi
+
+def _check_ranges(**values):
+    """Raise UsageError for a number that no run can mean."""
+    zero_to_one = ('gamma', 'lam', 'backtrack_coeff')
+    may_be_zero = ('cg_damping', 'vf_stepsize', 'vf_iters', 'total_timesteps', 'max_episodes', 'max_iters')
+    for name, value in values.items():
+        if name in zero_to_one and not 0 <= value <= 1:
+            raise UsageError(f'{name}={value} must lie between 0 and 1')
+        if not (value > 0 or value == 0 and name in (*zero_to_one, *may_be_zero)):
+            raise UsageError(f'{name}={value} must be positive')
+
+def sf01(arr: np.ndarray) -> np.ndarray:
+    """[T, N, ...] as [N * T, ...], one environment after the other."""
+    return arr.swapaxes(0, 1).reshape(-1, *arr.shape[2:])
+
+def flatten_lists(listoflists: Sequence[Sequence]) -> list:
+    """The elements of all lists, in order."""
+    return [el for list_ in listoflists for el in list_]

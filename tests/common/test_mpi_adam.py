@@ -1,0 +1,166 @@
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from onpolicybaselines.common.mpi_adam import MpiAdam
+
+
+def make_variables():
+    np_random = np.random.default_rng(0)
+    return [tf.Variable(np_random.standard_normal(shape), dtype='float32') for shape in ((3,), (2, 5), ())]
+
+
+def make_gradients(rank, n=5):
+    return np.random.default_rng(rank).standard_normal((n, 14)).astype('float32')
+
+
+def test_equals_tensorflows_adam():
+    """TF1's Adam is the same variant: epsilon outside the bias correction. The order of roundings differs."""
+    ours, theirs = make_variables(), make_variables()
+    adam = MpiAdam(ours, beta1=0.8, beta2=0.99, epsilon=1e-3)
+    reference = tf.compat.v1.train.AdamOptimizer(0.02, beta1=0.8, beta2=0.99, epsilon=1e-3)
+    for g in make_gradients(0, 20):
+        adam.update(g, 0.02)
+        pieces = zip(tf.split(g, [3, 10, 1]), theirs, strict=True)
+        reference.apply_gradients([(tf.reshape(piece, v.shape), v) for piece, v in pieces])
+        for v, w in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(v.numpy(), w.numpy(), rtol=0, atol=1e-6)
+    assert adam.t == 20
+
+
+def test_first_step_has_the_size_of_stepsize():
+    """m / sqrt(v) is then the gradient's sign, whatever its scale."""
+    variables = [tf.Variable(np.zeros(3, 'float32'))]
+    MpiAdam(variables).update(np.array([1e-3, -1.0, 1e3]), 0.1)
+    np.testing.assert_allclose(variables[0].numpy(), [-0.1, 0.1, -0.1], rtol=1e-3)
+
+
+def test_numpy_stepsize_does_not_change_the_arithmetic():
+    states = []
+    for stepsize in (1e-3, np.float64(1e-3)):
+        adam = MpiAdam(make_variables())
+        for g in make_gradients(0, 100):
+            adam.update(g, stepsize)
+        assert adam.m.dtype == adam.v.dtype == 'float32'
+        states.append(adam.getflat())
+    np.testing.assert_array_equal(*states)
+
+
+def test_resumes_from_its_attributes():
+    whole, first, second = (MpiAdam(make_variables()) for _ in range(3))
+    g = make_gradients(0)
+    for i in range(5):
+        whole.update(g[i], 0.1)
+    for i in range(2):
+        first.update(g[i], 0.1)
+    second.setfromflat(first.getflat())
+    second.m, second.v, second.t = first.m.copy(), first.v.copy(), first.t
+    for i in range(2, 5):
+        second.update(g[i], 0.1)
+    np.testing.assert_array_equal(second.getflat(), whole.getflat())
+
+
+@pytest.mark.parametrize('g, error, fault', [
+    (np.zeros(13), ValueError, r'shape \(14,\), got \(13,\)'),
+    (np.full(14, np.nan), FloatingPointError, 'gradient of update 1 is not finite'),
+    (np.full(14, np.inf), FloatingPointError, 'gradient of update 1 is not finite')])
+def test_bad_gradient_changes_nothing(g, error, fault):
+    adam = MpiAdam(make_variables())
+    before = adam.getflat()
+    with pytest.raises(error, match=fault):
+        adam.update(g, 0.1)
+    np.testing.assert_array_equal(adam.getflat(), before)
+    assert adam.t == 0 and not adam.m.any() and not adam.v.any()
+
+
+RANKS = """
+    import json
+    import numpy as np
+    import tensorflow as tf
+    from onpolicybaselines.common.mpi_adam import MpiAdam
+    from onpolicybaselines.common.mpi_util import get_comm, sync_from_root
+
+    comm = get_comm()
+
+    def gathered_error(function, *args):
+        try:
+            function(*args)
+        except Exception as e:
+            return comm.gather(f'{type(e).__name__}: {e}')
+        return comm.gather(None)
+
+    def parameters(adam):
+        return comm.gather(adam.getflat().tolist())
+
+    def make_variables(offset):  # as in the test module
+        np_random = np.random.default_rng(0)
+        return [tf.Variable(np_random.standard_normal(shape) + offset, dtype='float32')
+                for shape in ((3,), (2, 5), ())]
+
+    gradients = np.random.default_rng(comm.rank).standard_normal((5, 14)).astype('float32')
+    out = {}
+    for name, scale in (('mean', True), ('sum', False)):
+        adam = MpiAdam(make_variables(offset=comm.rank), scale_grad_by_procs=scale)
+        out['never synced'] = gathered_error(adam.update, gradients[0], 0.1)
+        adam.sync()
+        for g in gradients:
+            adam.update(g, 0.1)
+        out[name] = parameters(adam)
+
+    bad = np.where(comm.rank, np.nan, gradients[0])
+    out['not finite'] = gathered_error(adam.update, bad, 0.1)
+    out['after not finite'] = parameters(adam)
+
+    adam.t = 100
+    theta = adam.getflat()
+    if comm.rank == 1:
+        theta[4] += 0.5
+        adam.setfromflat(theta)
+    out['desynced'] = gathered_error(adam.update, gradients[0], 0.1)
+    if comm.rank == 0:
+        theta[4] = np.inf
+        adam.setfromflat(theta)
+    out['infinite'] = gathered_error(adam.check_synced)
+
+    sync_from_root(adam.var_list)
+    out['from root'] = gathered_error(adam.check_synced)
+    if comm.rank == 0:
+        print(json.dumps(out))
+"""
+
+
+@pytest.fixture(scope='module')
+def two_ranks(mpirun):
+    result = mpirun(2, RANKS)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize('name, scale', [('mean', 0.5), ('sum', 1.0)])
+def test_two_ranks_equal_one_with_the_combined_gradient(two_ranks, name, scale):
+    adam = MpiAdam(make_variables())
+    for g0, g1 in zip(make_gradients(0), make_gradients(1), strict=True):
+        adam.update((g0 + g1) * np.float32(scale), 0.1)
+    for theta in two_ranks[name]:
+        np.testing.assert_array_equal(np.array(theta, 'float32'), adam.getflat())
+
+
+def test_different_parameters_are_named_on_all_ranks(two_ranks):
+    for name, t, diff in (('never synced', 1, '1'), ('desynced', 101, '0.5'), ('infinite', 101, 'inf')):
+        assert len(two_ranks[name]) == 2
+        for message in two_ranks[name]:
+            assert message.startswith(f'RuntimeError: MpiAdam, update {t}: the parameters are not those of '
+                                      f'rank 0 on rank 1 (largest difference {diff}); ranks must all start')
+
+
+def test_gradient_of_one_rank_not_finite_stops_both(two_ranks):
+    assert len(two_ranks['not finite']) == 2
+    for message in two_ranks['not finite']:
+        assert message.startswith('FloatingPointError: MpiAdam: the gradient of update 6 is not finite')
+    assert two_ranks['after not finite'] == two_ranks['sum']
+
+
+def test_sync_from_root(two_ranks):
+    assert two_ranks['from root'] == [None, None]

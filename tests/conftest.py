@@ -1,0 +1,46 @@
+"""Fixtures shared by all tests."""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope='session')
+def mpirun(tmp_path_factory):
+    """A function that runs Python code as MPI ranks: mpirun(nranks, code_or_path, *args, timeout=120).
+
+    The code is text, or the pathlib.Path of a script. Returns a CompletedProcess with the ranks' joint stdout
+    and stderr; the exit status is for the caller to check. A job over its time is ended, and the test fails.
+    """
+    places = os.path.dirname(sys.executable) + os.pathsep + os.environ.get('PATH', os.defpath)
+    program = shutil.which('mpirun', path=places)
+    if program is None:
+        pytest.skip('no mpirun beside the Python interpreter or on the PATH')
+
+    def run(nranks, code_or_path, *args, timeout=120):
+        script = code_or_path
+        if not isinstance(script, pathlib.Path):
+            script = tmp_path_factory.mktemp('mpirun') / 'script.py'
+            script.write_text(textwrap.dedent(code_or_path))
+        env = dict(os.environ, TF_CPP_MIN_LOG_LEVEL='3', PYTHONPATH=str(REPOSITORY))
+        command = [program, '-n', str(nranks), sys.executable, str(script), *map(str, args)]
+        with subprocess.Popen(command, env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.terminate()  # mpirun then ends its ranks; were it killed, they would live on
+                out, err = process.communicate()
+                pytest.fail(f'mpirun did not end within {timeout} s; stdout:\n{out}\nstderr:\n{err}')
+            except BaseException:
+                process.terminate()
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    return run
