@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -326,7 +327,7 @@ def help_text(alg: str) -> str:
     return '\n'.join(lines)
 
 
-def play(model, args: argparse.Namespace) -> list[float]:
+def play(model: Any, args: argparse.Namespace) -> list[float]:
     """Run the policy for args.play_episodes episodes (0: until interrupted); print and return their returns.
 
     On a display if there is one, or filmed with --save_video_interval; the run folder's `play` holds the record.

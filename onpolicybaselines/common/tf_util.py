@@ -145,14 +145,29 @@ def uniform_initializer(limit: float) -> Callable:
     return lambda shape, np_random: np_random.uniform(-limit, limit, shape)
 
 
+_released = contextvars.ContextVar('moments as in the released code', default=False)
+
+
+@contextlib.contextmanager
+def released_moments() -> Iterator[None]:
+    """Within, `standardize` has the (wrong) second derivatives of `tf.nn.moments`, as the released code."""
+    token = _released.set(True)
+    try:
+        yield
+    finally:
+        _released.reset(token)
+
+
 def standardize(x: tf.Tensor, epsilon: float) -> tf.Tensor:
     """x with mean 0 and variance 1 along its last axis; epsilon is added to the variance.
 
-    The variance is written out because `tf.nn.moments` stops the gradient of the mean inside it, which makes second
-    derivatives wrong.
+    The variance is written out because `tf.nn.moments` stops the gradient of the mean inside it: values and first
+    derivatives are right, second ones are not.
     """
-    centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
-    return centred * tf.math.rsqrt(tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True) + epsilon)
+    mean = tf.reduce_mean(x, axis=-1, keepdims=True)
+    centre = tf.stop_gradient(mean) if _released.get() else mean
+    variance = tf.reduce_mean(tf.square(x - centre), axis=-1, keepdims=True)
+    return (x - mean) * tf.math.rsqrt(variance + epsilon)
 
 
 def layer_norm(x: tf.Tensor, epsilon: float = 1e-12) -> tf.Tensor:

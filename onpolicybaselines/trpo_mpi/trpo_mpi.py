@@ -116,9 +116,10 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
 
     th, thold: flat vectors of the new and the old policy; ob, ac, atarg: observations, actions, advantages [B, ...];
     noise: for the sampled entropy, [n * B, noise_size] (unused by families with a closed form).
-    Losses are sums in float64: an improvement is a small difference of large means.
+    fisher: as in `learn`, or 'released': the Hessian as the paper's released code has it, with wrong second derivatives
+    of layer normalisation. Losses are sums in float64: an improvement is a small difference of large means.
     """
-    if fisher not in ('hessian', 'gauss_newton'):
+    if fisher not in ('hessian', 'gauss_newton', 'released'):
         raise UsageError(f"fisher={fisher!r}: use 'hessian' or 'gauss_newton'")
 
     def pd_at(th, ob):
@@ -163,6 +164,10 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
             gvp = tf.tensordot(inner.gradient(dist, th), flat_tangent, 1)
         return outer.gradient(gvp, th)
 
+    def released_fvp(*args):
+        with U.released_moments():
+            return hessian_fvp(*args)
+
     def gauss_newton_fvp(flat_tangent, th, ob, ac):
         # mean of s (s . v) with s = grad log pi(a|s): J'(J v) / B by a forward product (itself two reverse ones) and a
         # reverse one; positive semi-definite whatever the policy
@@ -181,6 +186,7 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
             vferr = tf.reduce_mean(tf.square(pi.vf(ob) - ret))
         return U.flatgrad(tape.gradient(vferr, pi.vf_var_list), pi.vf_var_list)
 
+    fvp = {'hessian': hessian_fvp, 'gauss_newton': gauss_newton_fvp, 'released': released_fvp}[fisher]
     dtype = pi.var_list[0].dtype
     th = tf.TensorSpec([sum(map(U.numel, pi.var_list))], dtype)
     ac = tf.TensorSpec([None, *pi.pdtype.sample_shape()], _action_dtype(pi, dtype))
@@ -190,7 +196,7 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
     return Functions(
         compute_losses=U.function(losses, th, th, pi.X, ac, atarg, noise),
         compute_lossandgrad=U.function(lossandgrad, th, pi.X, ac, atarg, noise),
-        compute_fvp=U.function(hessian_fvp if fisher == 'hessian' else gauss_newton_fvp, th, th, pi.X, ac),
+        compute_fvp=U.function(fvp, th, th, pi.X, ac),
         compute_vflossandgrad=U.function(vflossandgrad, pi.X, atarg))
 
 def _action_dtype(pi, dtype):

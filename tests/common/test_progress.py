@@ -1,0 +1,52 @@
+"""The progress display, on a real pseudo-terminal and elsewhere."""
+import fcntl
+import io
+import math
+import os
+import struct
+import termios
+import time
+
+from onpolicybaselines.common.progress import Progress
+
+
+def on_a_terminal(updates):
+    """What a terminal is sent."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 100, 0, 0))
+    with open(slave, 'w') as terminal, Progress(1000, file=terminal) as progress:
+        for done, mean_return in updates:
+            time.sleep(0.15)  # the bar is redrawn ten times a second at most
+            progress.update(done, mean_return)
+    text = os.read(master, 65536).decode()
+    os.close(master)
+    return text
+
+
+def test_bar_on_a_terminal():
+    text = on_a_terminal([(0, math.nan), (500, 12.31), (1024, 99.)])
+    assert '50%' in text and 'EpRewMean=12.3' in text
+    assert '1.00k/1.00k' in text and 'EpRewMean=99' in text and 'step/s' in text
+    assert text.count('\r') >= 2 and '102%' not in text
+
+
+def test_plain_lines_elsewhere():
+    file = io.StringIO()
+    with Progress(1000, file=file, interval=0) as progress:
+        progress.update(0)
+        progress.update(250)
+        progress.update(500, 12.345)
+        progress.update(1024, 99.)
+    lines = file.getvalue().splitlines()
+    assert [line.split(',')[0] for line in lines] == ['250/1000 steps (25%)', '500/1000 steps (50%)',
+                                                      '1024/1000 steps (102%)']
+    assert lines[0].endswith('EpRewMean nan') and lines[1].endswith('EpRewMean 12.35')
+    assert '00:00:0' in lines[1] and '\r' not in file.getvalue()
+
+
+def test_plain_lines_are_few():
+    file = io.StringIO()
+    with Progress(1000, file=file, interval=3600) as progress:
+        for done in range(0, 1001, 10):
+            progress.update(done)
+    assert len(file.getvalue().splitlines()) == 2  # the first update and the last

@@ -1,0 +1,81 @@
+"""Every public name is documented and typed, and the documents say what is true."""
+import importlib
+import inspect
+import pathlib
+import pkgutil
+import re
+import subprocess
+
+import pytest
+
+import onpolicybaselines
+
+ROOT = pathlib.Path(__file__).parents[1]
+MODULES = ['onpolicybaselines', *(m.name for m in pkgutil.walk_packages(onpolicybaselines.__path__,
+                                                                        'onpolicybaselines.'))]
+
+
+def functions_of(owner, module):
+    """(name, function) of public functions that `owner`, a module or class, defines; __init__ counts."""
+    for name, value in vars(owner).items():
+        value = inspect.unwrap(value.__func__ if isinstance(value, (staticmethod, classmethod)) else value)
+        if isinstance(value, property):
+            value = value.fget
+        if inspect.isfunction(value) and value.__module__ == module and (name == '__init__' or name[0] != '_'):
+            yield name, value
+
+
+def public(module_name):
+    """(qualified name, owner, function) for each public function and method of a module."""
+    module = importlib.import_module(module_name)
+    for name, value in functions_of(module, module_name):
+        yield name, module, value
+    for name, owner in vars(module).items():
+        if inspect.isclass(owner) and owner.__module__ == module_name and not name.startswith('_'):
+            yield from ((f'{name}.{method}', owner, f) for method, f in functions_of(owner, module_name))
+
+
+@pytest.mark.parametrize('module', MODULES)
+def test_public_names_have_docstrings(module):
+    imported = importlib.import_module(module)
+    if imported.__file__ and pathlib.Path(imported.__file__).read_text().strip():
+        assert imported.__doc__, module
+    missing = [name for name, owner, f in public(module)
+               if not name.endswith('__init__') and not inspect.getdoc(f)
+               and not (inspect.isclass(owner) and inspect.getdoc(getattr(owner, f.__name__, None)))]
+    assert not missing
+
+
+def is_typed(f):
+    parameters = list(inspect.signature(f).parameters.values())
+    if parameters and parameters[0].name in ('self', 'cls'):
+        parameters = parameters[1:]
+    named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    return all(p.annotation is not p.empty for p in named)
+
+
+@pytest.mark.parametrize('module', MODULES)
+def test_public_functions_have_type_hints(module):
+    """A method may leave them to the base class that declares it."""
+    def inherited(owner, name):
+        return inspect.isclass(owner) and any(name in vars(base) for base in owner.__mro__[1:-1])
+    missing = [name for name, owner, f in public(module) if not is_typed(f) and not inherited(owner, f.__name__)]
+    assert not missing
+
+
+def test_readme_names_real_targets_files_and_options():
+    from onpolicybaselines import run
+    readme = (ROOT / 'README.md').read_text()
+    makefile = (ROOT / 'Makefile').read_text()
+    for target in re.findall(r'\bmake ([a-z-]+)', readme):
+        assert re.search(rf'^{target}:', makefile, re.M), target
+    for path in re.findall(r'`((?:onpolicybaselines|run|common|trpo_mpi)/[\w/.]+)`', readme):
+        assert (ROOT / path).exists() or (ROOT / 'onpolicybaselines' / path).exists(), path
+    flags = {a.dest for a in run.common_arg_parser()._actions} | {'dirs', 'save'}
+    assert set(re.findall(r'--(\w+)[= `]', readme)) - {'no-deps'} <= flags | {'no', 'name'}
+
+
+def test_make_help_lists_every_target():
+    listed = subprocess.run(['make', 'help'], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r'^\.PHONY: (.*)$', (ROOT / 'Makefile').read_text(), re.M).group(1).split()
+    assert set(re.findall(r'^  make ([a-z-]+)', listed, re.M)) == set(phony)
