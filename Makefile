@@ -6,9 +6,11 @@ ENV ?= Hopper-v5
 POLICY ?= flow
 STEPS ?= 100000
 RUN ?= runs/$(ENV)-$(POLICY)
+GOLDEN ?= tests/golden
+UPSTREAM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow lint clean
+.PHONY: help install train test test-slow lint parity diff bench repro clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -20,7 +22,7 @@ install: .venv/.installed  ## build .venv with all extras, at the tested version
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-train: install  ## the main job: TRPO with a flow policy on Hopper-v5, two ranks (ENV, POLICY, STEPS, NP, RUN to change it)
+train: install  ## the main job: TRPO, flow policy, Hopper-v5, two ranks (set ENV POLICY STEPS NP RUN to change it)
 	$(BIN)/mpirun -np $(NP) $(BIN)/python -m onpolicybaselines.run --alg=trpo_mpi --policy=$(POLICY) --env=$(ENV) \
 		--num_timesteps=$(STEPS) --log_path=$(RUN) --save_path=$(RUN)/model.npz
 
@@ -32,6 +34,18 @@ test-slow: install  ## the tests that train to a result, too
 
 lint: install  ## ruff
 	$(BIN)/ruff check .
+
+parity: install  ## compare with the recorded numbers of the TensorFlow 1 originals (GOLDEN=folder)
+	$(BIN)/python -m pytest tests/parity --golden=$(GOLDEN)
+
+diff: install  ## side-by-side pages against a checkout of openai/baselines (UPSTREAM=folder), into diff/
+	$(BIN)/python -m run.diff $(UPSTREAM)
+
+bench: install  ## training speed against the simulator's
+	$(BIN)/python -m run.bench
+
+repro: install  ## remake the results of the README
+	$(BIN)/python -m run.learning
 
 clean:  ## remove .venv and everything built
 	rm -rf .venv build dist *.egg-info diff .pytest_cache .ruff_cache

@@ -39,7 +39,7 @@ class AffineCoupling(tfb.Bijector):
         self._num_move = first if swap else size - first
         with variable_scope(name):
             self._network = _coupling_network(size, size - self._num_move, self._num_move, units, epsilon)
-        self._seen = (None, None)
+        self._seen = (), None
         super().__init__(forward_min_event_ndims=1, dtype=dtype, name=name, parameters={})
 
     @classmethod
@@ -48,26 +48,34 @@ class AffineCoupling(tfb.Bijector):
 
     def _forward(self, x):
         keep, move = self._split(x)
-        log_scale, shift = self._parameters_at(x, keep)
-        return self._join(keep, move * tf.exp(log_scale) + shift)
+        log_scale, shift = self._parameters_at(x)
+        return self._remember(x, self._join(keep, move * tf.exp(log_scale) + shift))
 
     def _inverse(self, y):
         keep, move = self._split(y)
-        log_scale, shift = self._parameters_at(y, keep)
-        return self._join(keep, (move - shift) * tf.exp(-log_scale))
+        log_scale, shift = self._parameters_at(y)
+        return self._remember(y, self._join(keep, (move - shift) * tf.exp(-log_scale)))
 
     def _forward_log_det_jacobian(self, x):
-        log_scale, _ = self._parameters_at(x, self._split(x)[0])
+        log_scale, _ = self._parameters_at(x)
         return tf.reduce_sum(log_scale, axis=-1)
 
     def _inverse_log_det_jacobian(self, y):
-        return -self._forward_log_det_jacobian(y)  # s sees the kept coordinates only, the same in x and y
+        return -self._forward_log_det_jacobian(y)
 
-    def _parameters_at(self, x, keep):
-        """(s, t); TFP asks for the map and for its Jacobian one after the other, so the last answer is kept."""
-        if self._seen[0] is not x:
-            self._seen = (x, self._network(keep))
-        return self._seen[1]
+    def _parameters_at(self, x):
+        """(s, t) of the kept coordinates, which are the same in the input and the output of the coupling.
+
+        TFP asks for the map at one of the two and for the log-determinant at either: the last answer serves both.
+        """
+        seen, parameters = self._seen
+        if not any(x is tensor for tensor in seen):
+            seen, parameters = self._seen = (x,), self._network(self._split(x)[0])
+        return parameters
+
+    def _remember(self, x, image):
+        self._seen = (x, image), self._seen[1]
+        return image
 
     def _split(self, x):
         halves = x[..., :self._first], x[..., self._first:]

@@ -171,13 +171,13 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
     def gauss_newton_fvp(flat_tangent, th, ob, ac):
         # mean of s (s . v) with s = grad log pi(a|s): J'(J v) / B by a forward product (itself two reverse ones) and a
         # reverse one; positive semi-definite whatever the policy
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(th)
-            logp = pd_at(th, ob).logp(ac)
-            weights = tf.ones_like(logp)
-            with tf.GradientTape() as linear:
-                linear.watch(weights)
-                gvp = tf.tensordot(tape.gradient(logp, th, output_gradients=weights), flat_tangent, 1)
+        weights = tf.ones(tf.shape(ac)[:1], th.dtype)
+        with tf.GradientTape() as linear:
+            linear.watch(weights)
+            with tf.GradientTape(persistent=True) as tape:
+                tape.watch(th)
+                logp = pd_at(th, ob).logp(ac)
+            gvp = tf.tensordot(tape.gradient(logp, th, output_gradients=weights), flat_tangent, 1)
         jvp = linear.gradient(gvp, weights)
         return tape.gradient(logp, th, output_gradients=jvp / tf.cast(tf.size(jvp), jvp.dtype))
 
