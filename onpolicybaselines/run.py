@@ -17,7 +17,6 @@ from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 
 from onpolicybaselines import logger
 from onpolicybaselines.common.cmd_util import common_arg_parser, make_vec_env, parse_unknown_args
@@ -41,7 +40,7 @@ PACKAGES = ('onpolicybaselines', 'tensorflow', 'tensorflow-probability', 'gymnas
 _OWN_FLAGS = ('env', 'total_timesteps', 'seed', 'network', 'policy', 'load_path', 'callback')
 
 
-def train(args: argparse.Namespace, extra_args: dict):
+def train(args: argparse.Namespace, extra_args: dict) -> tuple[Any, VecEnv]:
     """Train as the command line says; returns (model, environment)."""
     env_type, env_id = get_env_type(args)
 
@@ -52,25 +51,20 @@ def train(args: argparse.Namespace, extra_args: dict):
     alg_kwargs.update(extra_args)
 
     env = build_env(args)
+    if isinstance(env.action_space, gym.spaces.Box):
+        alg_kwargs.setdefault('policy', 'gaussian')
     if get_rank() == 0:
         write_config(args, env_type, alg_kwargs)
     logger.log(f'Training {args.alg} on {env_type}:{env_id} with arguments \n{alg_kwargs}')
 
-    progress = Progress(total_timesteps) if get_rank() == 0 and total_timesteps else contextlib.nullcontext()
-
-    def callback(local_values, _):
-        if isinstance(progress, Progress):
-            returns = local_values['rewbuffer']
-            progress.update(local_values['timesteps_so_far'], np.mean(returns) if returns else np.nan)
-
     try:
-        with progress:
+        with Progress(total_timesteps, enabled=get_rank() == 0) as progress:
             model = learn(
                 env=env,
                 seed=args.seed,
                 total_timesteps=total_timesteps,
                 load_path=args.load_path,
-                callback=callback,
+                callback=lambda values, _: progress.update(values['timesteps_so_far'], values['rewbuffer']),
                 **alg_kwargs
             )
     except BaseException:

@@ -213,7 +213,7 @@ def test_run_folder_describes_itself(baseline, tmp_path, monkeypatch):
             'tb'} <= set(os.listdir(tmp_path))
     config = json.loads((tmp_path / 'config.json').read_text())
     assert config['env_type'] == 'mujoco' and config['args']['env'] == 'Pendulum-v1' and config['args']['seed'] == 1
-    assert config['alg_kwargs']['fisher'] == 'gauss_newton'  # given
+    assert config['alg_kwargs']['fisher'] == 'gauss_newton' and config['alg_kwargs']['policy'] == 'gmm'  # given
     assert config['alg_kwargs']['gamma'] == 0.99 and config['alg_kwargs']['max_kl'] == 0.01  # learn's, the type's
     assert config['alg_kwargs']['gmm_components'] == 2 and config['alg_kwargs']['activation'] == 'tanh'
     assert config['versions']['mujoco'] and config['versions']['tensorflow'] and config['ranks'] == 1
