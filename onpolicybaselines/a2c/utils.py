@@ -8,6 +8,7 @@ from onpolicybaselines.common.tf_util import (
     constant_initializer,
     flattenallbut0,
     get_variable,
+    record_layer,
     standardize,
     variable_scope,
 )
@@ -34,14 +35,15 @@ def conv(x: tf.Tensor, scope: str, *, nf: int, rf: int, stride: int, pad: str = 
         w = get_variable('w', [rf, rf, x.shape[channel_ax], nf], ortho_init(init_scale))
         b = get_variable('b', bias_var_shape, constant_initializer(0.0))
     h = tf.nn.conv2d(x, w, strides=strides, padding=pad, data_format=data_format)
-    return tf.nn.bias_add(h, tf.reshape(b, [nf]), data_format=data_format)
+    h = tf.nn.bias_add(h, tf.reshape(b, [nf]), data_format=data_format)
+    return record_layer('conv2d', (w, b), x, h, strides=strides, padding=pad, data_format=data_format)
 
 def fc(x: tf.Tensor, scope: str, nh: int, *, init_scale: float = 1.0, init_bias: float = 0.0) -> tf.Tensor:
     """Fully connected layer: x @ w + b, [B, in] -> [B, nh]."""
     with variable_scope(scope):
         w = get_variable('w', [x.shape[1], nh], ortho_init(init_scale))
         b = get_variable('b', [nh], constant_initializer(init_bias))
-        return tf.matmul(x, w) + b
+        return record_layer('dense', (w, b), x, tf.matmul(x, w) + b)
 
 def batch_to_seq(h: tf.Tensor, nbatch: int, nsteps: int, flat: bool = False) -> list[tf.Tensor]:
     """[nbatch * nsteps, ...] as a list of nsteps tensors [nbatch, features] (or [nbatch] with `flat`)."""

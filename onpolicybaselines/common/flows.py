@@ -13,6 +13,7 @@ from onpolicybaselines.common.tf_util import (
     constant_initializer,
     flattenallbut0,
     get_variable,
+    record_layer,
     standardize,
     uniform_initializer,
     variable_scope,
@@ -98,18 +99,18 @@ class _Network:
         self._stack = [] if stack is None else [stack]
         self._epsilon = epsilon
         glorot = [np.sqrt(6. / (n + units)) for n in (glorot_in or num_in, units)]
-        self._hidden = [(*self._dense('dense', num_in, units, glorot[0]), *self._norm('LayerNorm', units)),
-                        (*self._dense('dense_1', units, units, glorot[1]), *self._norm('LayerNorm_1', units))]
-        self._last = self._dense('dense_2', units, num_out, _LAST_LAYER)
+        self._hidden = [(*self._weights('dense', num_in, units, glorot[0]), *self._norm('LayerNorm', units)),
+                        (*self._weights('dense_1', units, units, glorot[1]), *self._norm('LayerNorm_1', units))]
+        self._last = self._weights('dense_2', units, num_out, _LAST_LAYER)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         h = x[tf.newaxis] if self._stack else x
         for kernel, bias, beta, gamma in self._hidden:
-            h = tf.nn.relu(standardize(tf.matmul(h, kernel) + bias, self._epsilon) * gamma + beta)
-        kernel, bias = self._last
-        return tf.matmul(h, kernel) + bias
+            h = standardize(_dense(h, kernel, bias), self._epsilon)
+            h = tf.nn.relu(record_layer('scale_and_shift', (beta, gamma), h, h * gamma + beta))
+        return _dense(h, *self._last)
 
-    def _dense(self, name, num_in, num_out, limit):
+    def _weights(self, name, num_in, num_out, limit):
         with variable_scope(name):
             return (get_variable('kernel', [*self._stack, num_in, num_out], uniform_initializer(limit)),
                     get_variable('bias', [*self._stack, 1, num_out], constant_initializer(0.0)))
@@ -118,6 +119,10 @@ class _Network:
         with variable_scope(name):
             return (get_variable('beta', [*self._stack, 1, units], constant_initializer(0.0)),
                     get_variable('gamma', [*self._stack, 1, units], constant_initializer(1.0)))
+
+
+def _dense(x, kernel, bias):
+    return record_layer('dense', (kernel, bias), x, tf.matmul(x, kernel) + bias)
 
 
 def _coupling_network(size, num_keep, num_move, units, epsilon):

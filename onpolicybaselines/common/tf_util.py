@@ -6,6 +6,7 @@ in creation order, which is upstream's order of the flat parameter vector.
 """
 import contextlib
 import contextvars
+import dataclasses
 import json
 import os
 import tempfile
@@ -102,6 +103,45 @@ def to_float(x: tf.Tensor) -> tf.Tensor:
 
 
 # ================================================================
+# Layers on record
+# ================================================================
+
+@dataclasses.dataclass
+class Layer:
+    """One application of a layer: its variables, its input x and its output h before any activation.
+
+    kind: 'dense', 'conv2d' or 'scale_and_shift'; attributes: what else its curvature depends on (strides, padding).
+    """
+
+    kind: str
+    variables: tuple[tf.Variable, ...]
+    x: tf.Tensor
+    h: tf.Tensor
+    attributes: dict[str, Any]
+
+
+_record: contextvars.ContextVar = contextvars.ContextVar('layers on record', default=None)
+
+
+@contextlib.contextmanager
+def recording_layers() -> Iterator[list[Layer]]:
+    """Within, networks leave a `Layer` for each layer they apply, in order: what K-FAC needs to know of them."""
+    layers: list[Layer] = []
+    token = _record.set(layers)
+    try:
+        yield layers
+    finally:
+        _record.reset(token)
+
+
+def record_layer(kind: str, variables: Sequence[tf.Variable], x: tf.Tensor, h: tf.Tensor, **attributes) -> tf.Tensor:
+    """Leave a `Layer` if anyone is recording; returns h."""
+    if _record.get() is not None:
+        _record.get().append(Layer(kind, tuple(variables), x, h, attributes))
+    return h
+
+
+# ================================================================
 # Extras and mathematical utils
 # ================================================================
 
@@ -178,7 +218,8 @@ def layer_norm(x: tf.Tensor, epsilon: float = 1e-12) -> tf.Tensor:
     with variable_scope('LayerNorm'):
         beta = get_variable('beta', [x.shape[-1]], constant_initializer(0.0))
         gamma = get_variable('gamma', [x.shape[-1]], constant_initializer(1.0))
-    return standardize(x, epsilon) * gamma + beta
+    normed = standardize(x, epsilon)
+    return record_layer('scale_and_shift', (beta, gamma), normed, normed * gamma + beta)
 
 
 # ================================================================
