@@ -40,8 +40,14 @@ class AffineCoupling(tfb.Bijector):
         self._num_move = first if swap else size - first
         with variable_scope(name):
             self._network = _coupling_network(size, size - self._num_move, self._num_move, units, epsilon)
-        self._seen = (), None
+        self._graph, self._seen, self._parameters_there = None, (), None
         super().__init__(forward_min_event_ndims=1, dtype=dtype, name=name, parameters={})
+
+    # TFP shares what it remembers of a bijector's results between bijectors that it takes for equal: none are
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return self is other
 
     @classmethod
     def _parameter_properties(cls, dtype):
@@ -67,15 +73,17 @@ class AffineCoupling(tfb.Bijector):
     def _parameters_at(self, x):
         """(s, t) of the kept coordinates, which are the same in the input and the output of the coupling.
 
-        TFP asks for the map at one of the two and for the log-determinant at either: the last answer serves both.
+        TFP asks for the map at one of the two and for the log-determinant at either: the last answer serves both, in
+        the graph that it was given in.
         """
-        seen, parameters = self._seen
-        if not any(x is tensor for tensor in seen):
-            seen, parameters = self._seen = (x,), self._network(self._split(x)[0])
-        return parameters
+        graph = tf.compat.v1.get_default_graph()
+        if graph is not self._graph or not any(x is seen for seen in self._seen):
+            self._graph, self._seen = graph, (x,)
+            self._parameters_there = self._network(self._split(x)[0])
+        return self._parameters_there
 
     def _remember(self, x, image):
-        self._seen = (x, image), self._seen[1]
+        self._seen = (x, image)
         return image
 
     def _split(self, x):
