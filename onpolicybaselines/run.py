@@ -21,7 +21,7 @@ import gymnasium as gym
 from onpolicybaselines import logger
 from onpolicybaselines.common.cmd_util import common_arg_parser, make_vec_env, parse_unknown_args
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import describe, keywords_of, nearest, parse_value
+from onpolicybaselines.common.keywords import describe, is_expressible, keywords_of, nearest, parse_value
 from onpolicybaselines.common.mpi_util import abort_on_exception, get_comm, rank as get_rank, size
 from onpolicybaselines.common.progress import Progress
 from onpolicybaselines.common.vec_env import VecEnv, VecFrameStack
@@ -227,7 +227,7 @@ def _learn_keywords(alg):
 
 def _expressible(parameters):
     """Those that a word of the command line can give: not functions."""
-    return {name: p for name, p in parameters.items() if describe(p.annotation)}
+    return {name: p for name, p in parameters.items() if is_expressible(p.annotation)}
 
 
 def parse_cmdline_kwargs(args: list[str], parameters: dict[str, inspect.Parameter]) -> dict:

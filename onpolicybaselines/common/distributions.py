@@ -324,7 +324,7 @@ class CategoricalPd(Pd):
     def logp(self, x):
         return -self.neglogp(x)
     def sample(self, noise=None):
-        u = tf.random.uniform(tf.shape(self.logits), dtype=self.logits.dtype) if noise is None else noise
+        u = _uniform_noise(noise, self.logits)
         return tf.argmax(self.logits - tf.math.log(-tf.math.log(u)), axis=-1, output_type=tf.int32)
 
 class MultiCategoricalPd(Pd):
@@ -386,7 +386,7 @@ class BernoulliPd(Pd):
     def mode(self):
         return tf.cast(tf.round(self.ps), tf.int32)
     def sample(self, noise=None):
-        u = tf.random.uniform(tf.shape(self.ps), dtype=self.ps.dtype) if noise is None else noise
+        u = _uniform_noise(noise, self.ps)
         return tf.cast(u < self.ps, tf.int32)
 
 class GaussianMixturePd(Pd):
@@ -501,3 +501,6 @@ def _logstd(name, size):
 
 def _normal_noise(noise, like):
     return tf.random.normal(tf.shape(like), dtype=like.dtype) if noise is None else tf.cast(noise, like.dtype)
+
+def _uniform_noise(noise, like):
+    return tf.random.uniform(tf.shape(like), dtype=like.dtype) if noise is None else tf.cast(noise, like.dtype)

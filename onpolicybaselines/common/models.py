@@ -12,7 +12,7 @@ import tensorflow as tf
 from onpolicybaselines.a2c import utils
 from onpolicybaselines.a2c.utils import batch_to_seq, conv, conv_to_fc, fc, seq_to_batch
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import nearest
+from onpolicybaselines.common.keywords import nearest, split_keywords
 from onpolicybaselines.common.tf_util import flattenallbut0, layer_norm as normalize_layer, to_float, variable_scope
 
 mapping = {}
@@ -23,6 +23,10 @@ def register(name: str) -> Callable:
         mapping[name] = func
         return func
     return _thunk
+
+def _check_conv_keywords(conv_kwargs):
+    """Raise UsageError for keywords that `conv` does not take, or that the networks choose themselves."""
+    split_keywords(conv_kwargs, conv, skip=('x', 'scope', 'nf', 'rf', 'stride', 'init_scale'))
 
 def nature_cnn(unscaled_images: tf.Tensor, **conv_kwargs) -> tf.Tensor:
     """The network of Mnih et al. (Nature 2015): images [B, H, W, C] of 0..255 -> [B, 512]."""
@@ -86,13 +90,15 @@ def mlp(num_layers: int = 2, num_hidden: int = 64, activation: str | Callable = 
 @register("cnn")
 def cnn(**conv_kwargs) -> Callable:
     """`nature_cnn`; keywords go to each convolution (pad, data_format, one_dim_bias)."""
+    _check_conv_keywords(conv_kwargs)
     def network_fn(X):
         return nature_cnn(X, **conv_kwargs)
     return network_fn
 
 @register("impala_cnn")
 def impala_cnn(**conv_kwargs) -> Callable:
-    """`build_impala_cnn`; keywords go to each convolution."""
+    """`build_impala_cnn`; keywords go to each convolution (data_format, one_dim_bias)."""
+    _check_conv_keywords(conv_kwargs)
     def network_fn(X):
         return build_impala_cnn(X, **conv_kwargs)
     return network_fn
@@ -100,6 +106,7 @@ def impala_cnn(**conv_kwargs) -> Callable:
 @register("cnn_small")
 def cnn_small(**conv_kwargs) -> Callable:
     """Two small convolutions and 128 units, upstream's Atari network for TRPO."""
+    _check_conv_keywords(conv_kwargs)
     def network_fn(X):
         h = to_float(X) / 255.
 
@@ -138,6 +145,7 @@ def lnlstm(nlstm: int = 128) -> Callable:
 @register("cnn_lstm")
 def cnn_lstm(nlstm: int = 128, layer_norm: bool = False, conv_fn: Callable = nature_cnn, **conv_kwargs) -> Callable:
     """LSTM of `nlstm` units on `conv_fn(images, **conv_kwargs)`."""
+    _check_conv_keywords(conv_kwargs)
     return _recurrent(lambda X: conv_fn(X, **conv_kwargs), nlstm, layer_norm)
 
 @register("impala_cnn_lstm")
@@ -154,6 +162,7 @@ def cnn_lnlstm(nlstm: int = 128, **conv_kwargs) -> Callable:
 @register("conv_only")
 def conv_only(convs: Sequence[tuple[int, int, int]] = ((32, 8, 4), (64, 4, 2), (64, 3, 1)), **conv_kwargs) -> Callable:
     """Convolutions only; convs: (number of filters, filter size, stride) of each layer."""
+    _check_conv_keywords(conv_kwargs)
     def network_fn(X):
         out = to_float(X) / 255.
         with variable_scope("convnet"):

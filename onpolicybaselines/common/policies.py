@@ -150,8 +150,9 @@ def build_policy(env: gym.Env, policy_network: str | Callable, value_network: st
     variables of its own), 'shared' or None (the policy's latent), or a function; policy: see `make_pdtype`;
     policy_kwargs: keywords of the named network and of the policy. Raises UsageError for keywords neither knows.
     """
-    spec = {'network': policy_network if isinstance(policy_network, str) else 'custom', 'policy': policy,
+    spec = {'network': policy_network, 'value_network': value_network, 'policy': policy,
             'normalize_observations': normalize_observations, **policy_kwargs}
+    spec = {name: _jsonable(value) for name, value in spec.items()}
     builder = get_network_builder(policy_network) if isinstance(policy_network, str) else lambda: policy_network
     family = policy_family(env.action_space, policy)
     family_kwargs, network_kwargs = split_keywords(policy_kwargs, family, builder, skip=FAMILY_SIZES)
@@ -165,6 +166,8 @@ def build_policy(env: gym.Env, policy_network: str | Callable, value_network: st
         value_network = policy_network
     elif value_network == 'shared':
         value_network = None
+    elif value_network is not None and not callable(value_network):
+        raise UsageError(f"value_network={value_network!r}: use 'copy', 'shared' or a function")
     if value_network is None and pdtype.own_state_network:
         raise UsageError("a shared value network needs a policy that stands on it: use flow_state_net='network'")
 
@@ -173,6 +176,13 @@ def build_policy(env: gym.Env, policy_network: str | Callable, value_network: st
                                spec)
 
     return policy_fn
+
+
+def _jsonable(value):
+    """What a model file says of an argument: 'custom' for a function."""
+    if callable(value):
+        return 'custom'
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
 def _normalize_clip_observation(x, rms, clip_range=(-5.0, 5.0)):

@@ -10,7 +10,6 @@ import dataclasses
 import json
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -328,10 +327,16 @@ _META = '__meta__'
 
 
 def save_variables(save_path: str, variables: dict[str, np.ndarray], meta: dict | None = None) -> None:
-    """Write named arrays (and `meta`, JSON) to `save_path` as npz; an existing file survives a crash mid-write."""
+    """Write named arrays of numbers (and `meta`, JSON) to `save_path` as npz; an existing file survives a failure.
+
+    Raises ValueError or TypeError for what are no numbers and no JSON.
+    """
     save_path = os.path.abspath(os.path.expanduser(save_path))
     os.makedirs(os.path.dirname(save_path), exist_ok=True)
     arrays = {name: np.asarray(value) for name, value in variables.items()}
+    for name, value in arrays.items():
+        if not _is_numeric(value) or name == _META:
+            raise ValueError(f'{name!r} cannot be saved: {value.dtype} is no array of numbers')
     with tempfile.NamedTemporaryFile(dir=os.path.dirname(save_path), suffix='.tmp', delete=False) as fh:
         try:
             np.savez(fh, **arrays, **{_META: np.array(json.dumps(meta or {}))})
@@ -353,11 +358,19 @@ def load_variables(load_path: str) -> tuple[dict[str, np.ndarray], dict]:
     if not os.path.isfile(path):
         raise UsageError(f'no model file at {load_path!r}')
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with open(path, 'rb') as fh, np.load(fh, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
-        return arrays, json.loads(str(arrays.pop(_META)))
-    except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError) as e:
-        raise UsageError(f'{load_path!r} is not a model file written by --save_path ({e})') from e
+        meta = json.loads(arrays.pop(_META).item())
+        if not isinstance(meta, dict) or not all(map(_is_numeric, arrays.values())):
+            raise ValueError('it holds more than arrays of numbers')
+    except Exception as e:  # whatever a foreign or damaged file makes numpy, zipfile and json raise
+        reason = ' '.join(f'{type(e).__name__}: {e}'.split())
+        raise UsageError(f'{load_path!r} is not a model file written by --save_path ({reason})') from e
+    return arrays, meta
+
+
+def _is_numeric(array):
+    return isinstance(array, np.ndarray) and array.dtype.kind in 'biufc'
 
 
 # ================================================================
