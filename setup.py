@@ -17,9 +17,10 @@ extras = {
     'fast': ['numba'],
     'video': ['imageio', 'imageio-ffmpeg'],
     'atari': ['ale-py', 'opencv-python-headless'],
+    'diff': ['pygments'],
 }
 extras['test'] = ['pytest', 'pytest-timeout', 'hypothesis', 'build', 'wheel', 'setuptools',
-                  *extras['mpi'], *extras['plots'], *extras['video'], *extras['atari']]
+                  *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff') for package in extras[extra])]
 extras['dev'] = ['ruff', *extras['fast'], *extras['test']]
 
 setup(
