@@ -35,8 +35,8 @@ test-slow: install  ## the tests that train to a result, too
 lint: install  ## ruff
 	$(BIN)/ruff check .
 
-parity: install  ## compare with the recorded numbers of the TensorFlow 1 originals (GOLDEN=folder)
-	$(BIN)/python -m pytest tests/parity --golden=$(GOLDEN)
+parity: install  ## compare with recorded numbers of the TensorFlow 1 originals (GOLDEN=folder REPORT=file.md)
+	$(BIN)/python -m pytest tests/parity --golden=$(GOLDEN) $(if $(REPORT),--parity-report=$(REPORT))
 
 diff: install  ## side-by-side pages against a checkout of openai/baselines (UPSTREAM=folder), into diff/
 	$(BIN)/python -m run.diff $(UPSTREAM)

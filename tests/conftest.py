@@ -11,6 +11,18 @@ import pytest
 REPOSITORY = pathlib.Path(__file__).parents[1]
 
 
+def pytest_addoption(parser):
+    parity = parser.getgroup('parity', 'numerical parity with the TF1 originals (tests/parity)')
+    parity.addoption('--golden', metavar='DIR', help='folder of traces to compare with (default: tests/golden)')
+    parity.addoption('--parity-report', metavar='FILE', help='write the closing table to FILE, in Markdown')
+
+
+def pytest_configure(config):
+    folder = config.getoption('golden')
+    if folder is not None and not any(pathlib.Path(folder).glob('*.npz')):
+        raise pytest.UsageError(f'--golden={folder}: no trace (*.npz) in that folder')
+
+
 @pytest.fixture(scope='session')
 def mpirun(tmp_path_factory):
     """A function that runs Python code as MPI ranks: mpirun(nranks, code_or_path, *args, timeout=120).

@@ -41,13 +41,8 @@ class AffineCoupling(tfb.Bijector):
         with variable_scope(name):
             self._network = _coupling_network(size, size - self._num_move, self._num_move, units, epsilon)
         self._graph, self._seen, self._parameters_there = None, (), None
-        super().__init__(forward_min_event_ndims=1, dtype=dtype, name=name, parameters={})
-
-    # TFP shares what it remembers of a bijector's results between bijectors that it takes for equal: none are
-    __hash__ = object.__hash__
-
-    def __eq__(self, other):
-        return self is other
+        # without `parameters`, by which TFP would take couplings for equal and share what it remembers of them
+        super().__init__(forward_min_event_ndims=1, dtype=dtype, name=name)
 
     @classmethod
     def _parameter_properties(cls, dtype):

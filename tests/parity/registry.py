@@ -1,0 +1,14 @@
+"""Which module compares which trace: to take a new kind of trace, write its stages and add its line here."""
+
+STAGES_OF = {
+    'distributions': 'stages_distributions',
+    'cg': 'stages_cg',
+    'gae': 'stages_gae',
+    'math_util': 'stages_math_util',
+    'running_mean_std': 'stages_running_mean_std',
+    'mpi_adam': 'stages_mpi_adam',
+    'trpo_gaussian': 'stages_trpo_gaussian',
+    'trpo_flow': 'stages_trpo_flow',
+    'gmm': 'stages_gmm',
+    'kfac_gated': 'stages_kfac',
+}
