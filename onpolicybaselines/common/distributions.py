@@ -451,8 +451,11 @@ class NormalizingFlowPd(Pd):
     def mode(self):
         """The image of zero noise: neither the mean nor, in general, the density's maximum."""
         return self.sample(tf.zeros_like(self.flat))
+    # bijectors remember results by tensor, across graphs and loops: each call brings a tensor of its own
+    def logp(self, x):
+        return self.dist.log_prob(tf.identity(x))
     def sample(self, noise=None):
-        return self.dist.bijector.forward(_normal_noise(noise, self.flat))
+        return self.dist.bijector.forward(tf.identity(_normal_noise(noise, self.flat)))
 
 FAMILY_SIZES = ('size', 'ncat', 'nvec')  # what a family takes from the action space
 POLICIES = {
@@ -475,8 +478,8 @@ def policy_family(ac_space: gym.Space, policy: str | None = None) -> type[PdType
                           (spaces.MultiBinary, BernoulliPdType)]:
         if isinstance(ac_space, space) and len(ac_space.shape) < 2 and not np.any(getattr(ac_space, 'start', 0)):
             return family
-    raise UsageError(f'action space {ac_space} is not supported: use a one-dimensional Box, MultiDiscrete or '
-                     'MultiBinary or a Discrete space, counted from 0')
+    raise UsageError(f'action space {" ".join(str(ac_space).split())} is not supported: use a one-dimensional Box, '
+                     'MultiDiscrete or MultiBinary or a Discrete space, counted from 0')
 
 def make_pdtype(ac_space: gym.Space, policy: str | None = None, **policy_kwargs) -> PdType:
     """The family of distributions for actions in `ac_space`.

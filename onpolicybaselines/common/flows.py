@@ -40,7 +40,7 @@ class AffineCoupling(tfb.Bijector):
         self._num_move = first if swap else size - first
         with variable_scope(name):
             self._network = _coupling_network(size, size - self._num_move, self._num_move, units, epsilon)
-        self._graph, self._seen, self._parameters_there = None, (), None
+        self._seen, self._parameters_there = (), None
         # without `parameters`, by which TFP would take couplings for equal and share what it remembers of them
         super().__init__(forward_min_event_ndims=1, dtype=dtype, name=name)
 
@@ -68,12 +68,10 @@ class AffineCoupling(tfb.Bijector):
     def _parameters_at(self, x):
         """(s, t) of the kept coordinates, which are the same in the input and the output of the coupling.
 
-        TFP asks for the map at one of the two and for the log-determinant at either: the last answer serves both, in
-        the graph that it was given in.
+        TFP asks for the map at one of the two and for the log-determinant at either: the last answer serves both.
         """
-        graph = tf.compat.v1.get_default_graph()
-        if graph is not self._graph or not any(x is seen for seen in self._seen):
-            self._graph, self._seen = graph, (x,)
+        if not any(x is seen for seen in self._seen):
+            self._seen = (x,)
             self._parameters_there = self._network(self._split(x)[0])
         return self._parameters_there
 
