@@ -259,10 +259,11 @@ class NormalizingFlowPdType(PdType):
 
     def __init__(self, size: int, flow_layers: int = 4, flow_units: int = 3, flow_eps: float = 1e-12,
                  flow_state_net: Literal['mlp', 'network'] = 'mlp', flow_state_units: int = 64):
-        for name, value in [('flow_layers', flow_layers), ('flow_units', flow_units),
-                            ('flow_state_units', flow_state_units)]:
-            if value < 1:
-                raise UsageError(f'{name}={value}: use at least 1')
+        if flow_layers < 1:
+            raise UsageError(f'flow_layers={flow_layers}: use at least 1')
+        for name, value in [('flow_units', flow_units), ('flow_state_units', flow_state_units)]:
+            if value < 3:
+                raise UsageError(f'{name}={value}: use at least 3; layer normalisation of fewer leaves signs at most')
         if flow_state_net not in ('mlp', 'network'):
             raise UsageError(f"flow_state_net={flow_state_net!r}: use 'mlp' or 'network'")
         self.size = self.noise_size = int(size)
@@ -320,6 +321,7 @@ class CategoricalPd(Pd):
         # by one-hot rows: TensorFlow's sparse cross entropy has had no second derivatives
         if x.dtype.is_integer and x.shape.rank < self.logits.shape.rank:
             x = tf.one_hot(x, self.logits.shape[-1], dtype=self.logits.dtype)
+        self.logits.shape.assert_is_compatible_with(x.shape)
         return -tf.reduce_sum(tf.cast(x, self.logits.dtype) * tf.nn.log_softmax(self.logits), axis=-1)
     def logp(self, x):
         return -self.neglogp(x)

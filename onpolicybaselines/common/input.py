@@ -15,7 +15,7 @@ def observation_placeholder(ob_space: spaces.Space, batch_size: int | None = Non
     if (not isinstance(ob_space, (spaces.Discrete, spaces.Box, spaces.MultiDiscrete))
             or isinstance(ob_space, spaces.MultiDiscrete) and len(ob_space.shape) != 1):
         raise UsageError(f'observation space {" ".join(str(ob_space).split())} is not supported: use Box, Discrete or '
-                         'one-dimensional MultiDiscrete (gymnasium.wrappers.FlattenObservation turns the others into Box)')
+                         'one-dimensional MultiDiscrete (gymnasium.wrappers.FlattenObservation turns others into Box)')
     dtype = np.float32 if np.issubdtype(ob_space.dtype, np.floating) else ob_space.dtype
     return tf.TensorSpec((batch_size, *ob_space.shape), dtype, name)
 

@@ -71,12 +71,13 @@ class VariableStore:
         """Within, networks read `var_list` from the flat vector `theta`: a loss becomes a function of theta."""
         names = {id(v): name for name, v in self.variables.items()}
         pieces = tf.split(theta, [numel(v) for v in var_list])
-        self._substitutes = {names[id(v)]: tf.reshape(piece, v.shape)
-                             for (v, piece) in zip(var_list, pieces, strict=True)}
+        before = self._substitutes
+        self._substitutes = before | {names[id(v)]: tf.reshape(piece, v.shape)
+                                      for (v, piece) in zip(var_list, pieces, strict=True)}
         try:
             yield
         finally:
-            self._substitutes = {}
+            self._substitutes = before
 
 
 @contextlib.contextmanager

@@ -105,7 +105,7 @@ def test_samples_and_densities_are_those_of_equation_7(size):
     np.testing.assert_allclose(logp, expected_logp, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize('layers, units', [(1, 2), (2, 3), (3, 16)])
+@pytest.mark.parametrize('layers, units', [(1, 4), (2, 3), (3, 16)])
 def test_equation_7_for_other_depths_and_widths(layers, units):
     flow = Flow(3, flow_layers=layers, flow_units=units)
     assert len(flow.pd().couplings) == 2 * layers
