@@ -1,9 +1,9 @@
 """K-FAC: natural gradients with a Kronecker-factored Fisher matrix (Martens & Grosse 2015; upstream acktr/kfac.py).
 
 Layers leave a record of their inputs and pre-activations (`tf_util.recording_layers`), from which a block of
-`kfac_blocks` makes the factors. TensorFlow evaluates losses, gradients and factors of a batch in one compiled function;
-running averages, eigen-decompositions and steps are numpy: synchronous, and the same to the bit on all MPI ranks.
+`kfac_blocks` makes the factors. All is synchronous, and the same to the bit on all MPI ranks.
 """
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +17,8 @@ from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest
 from onpolicybaselines.common.mpi_util import allsum, check_synced, size
 
+_compiled = functools.partial(tf.function, autograph=False)
+# of updates: cold ones, all, without eigen-decomposition, with one, and those whose factors were gathered
 COUNTERS = ('sgd_step', 'global_step', 'cold_step', 'factor_step', 'stats_step')
 STATE = (*COUNTERS, 'vFv', 'kfac_momentum', 'cold_momentum')
 
@@ -91,6 +93,7 @@ class KfacOptimizer:
         self.vFv = 0.
         self.blocks: list[CurvatureBlock] = []
         self.var_list: list[tf.Variable] = []
+        self.kfac_momentum = self.cold_momentum = np.zeros(0)
 
     @property
     def _lr(self):
@@ -100,100 +103,112 @@ class KfacOptimizer:
     def _cold_lr(self):
         return self._lr if self.cold_lr is None else float(_value(self.cold_lr))
 
-    def get_factors(self, layers: Sequence[U.Layer]) -> list[tuple[CurvatureBlock, list[U.Layer]]]:
-        """A new block for each layer with variables in `var_list`, in that order, and the layer's uses.
+    def get_factors(self, layers: Sequence[U.Layer],
+                    grads: Sequence[tf.Tensor | None]) -> list[tuple[CurvatureBlock, list[tuple]]]:
+        """A new block for each layer with variables in `var_list`, in that order, and its uses: (layer, gradient by h).
 
-        Raises UsageError for a kind of layer without a block, and for a variable that is not in exactly one layer.
+        grads: of the sampled loss; uses without one do not count. Raises UsageError for a kind of layer without a
+        block, and for a variable that is not in exactly one layer.
         """
         ours = {id(v): i for i, v in enumerate(self.var_list)}
-        uses: dict[tuple, list[U.Layer]] = {}
-        for layer in layers:
-            if any(id(v) in ours for v in layer.variables):
-                uses.setdefault((layer.kind, *map(id, layer.variables)), []).append(layer)
-        self._check_layers(uses)
+        uses: dict[tuple, list[tuple]] = {}
+        for layer, grad in zip(layers, grads, strict=True):
+            if grad is not None and any(id(v) in ours for v in layer.variables):
+                uses.setdefault((layer.kind, *map(id, layer.variables)), []).append((layer, grad))
+        found = [of_layer[0][0] for of_layer in uses.values()]
+        self._check_layers(found)
         options = Options(dtype='float64' if self._use_float64 else self.var_list[0].dtype.name, **self._block_options)
-        blocks = [(BLOCKS[of_layer[0].kind](of_layer[0].variables, options), of_layer) for of_layer in uses.values()]
-        return sorted(blocks, key=lambda block: min(ours[id(v)] for v in block[0].variables))
+        blocks = [BLOCKS[layer.kind](layer.variables, options) for layer in found]
+        return sorted(zip(blocks, uses.values(), strict=True),
+                      key=lambda factor: min(ours[id(v)] for v in factor[0].variables))
 
-    def _check_layers(self, uses):
-        count = Counter(v for (_, *variables) in uses for v in variables)
-        for kind, *_ in uses:
-            if kind not in BLOCKS:
-                raise UsageError(f'no curvature block for layers of kind {kind!r}: K-FAC knows {", ".join(BLOCKS)}')
+    def _check_layers(self, layers):
+        count = Counter(id(v) for layer in layers for v in layer.variables)
         for v in self.var_list:
             if count[id(v)] != 1:
-                fault = 'no layer on record' if count[id(v)] == 0 else f'{count[id(v)]} different layers'
-                raise UsageError(f'variable {_name(v)!r} is used by {fault}: each one needs a curvature block of its '
-                                 'own (tf_util.record_layer)')
+                found = f'{count[id(v)]} different layers' if count[id(v)] else 'no layer on record'
+                raise UsageError(f'K-FAC: in the sampled loss, variable {_name(v)!r} is used by {found}, and must be '
+                                 'by one (tf_util.record_layer)')
             count[id(v)] = 0
-        for (layer, *_) in uses.values():
+        for layer in layers:
+            if layer.kind not in BLOCKS:
+                raise UsageError(f'K-FAC has no curvature block for {_name(layer.variables[0])!r}, which is in a layer '
+                                 f'of kind {layer.kind!r}: it knows {", ".join(BLOCKS)}')
             for v in layer.variables:
                 if count[id(v)]:
-                    raise UsageError(f'variable {_name(v)!r} is not to be optimized, but others of its layer are')
+                    raise UsageError(f'K-FAC: variable {_name(v)!r} is not to be optimized, but its layer is')
 
     def compute_stats(self, tape: tf.GradientTape, loss_sampled: tf.Tensor,
-                      factors: Sequence[tuple[CurvatureBlock, Sequence[U.Layer]]]) -> list[list[tf.Tensor]]:
-        """The factors of this batch, for each block of `get_factors`; part of the compiled function.
+                      layers: Sequence[U.Layer]) -> list[list[tf.Tensor]]:
+        """The factors of this batch, for each of `blocks`, which it makes; part of the compiled function.
 
         loss_sampled: batch mean of -log p of what the model itself sampled; its gradients make the Fisher matrix.
-        Raises UsageError where it does not depend on a layer.
         """
-        layers = [layer for (_, uses) in factors for layer in uses]
-        grads = tape.gradient(loss_sampled, [layer.h for layer in layers])
-        for layer, grad in zip(layers, grads, strict=True):
-            if grad is None:
-                raise UsageError(f'the sampled loss does not depend on {_name(layer.variables[0])!r}')
-        grads = iter(grads)
-        return [block.factors(uses, [next(grads) for _ in uses]) for (block, uses) in factors]
+        factors = self.get_factors(layers, tape.gradient(loss_sampled, [layer.h for layer in layers]))
+        self.blocks = [block for (block, _) in factors]
+        return [block.factors(*zip(*uses, strict=True)) for (block, uses) in factors]
 
-    def apply_stats(self, stats_updates: Sequence[Sequence[np.ndarray]]) -> None:
+    def apply_stats(self, stats_updates: Sequence[Sequence[tf.Tensor]]) -> None:
         """Merge new factors into the running averages.
 
         Raises FloatingPointError, with nothing changed, for factors that are not finite.
         """
         if self._full_stats_init and self.sgd_step <= self._cold_iter:
             return
-        for block, factors in zip(self.blocks, stats_updates, strict=True):
-            for factor in factors:
-                self._check_finite(factor, 'the factors', block.variables[0])
+        self._check_finite('the factors', ((block.variables[0], factor) for block, factors
+                                           in zip(self.blocks, stats_updates, strict=True) for factor in factors))
         accumulate = self.stats_step < self._stats_accum_iter
         weights = (1., 1. / self._stats_accum_iter) if accumulate else (self._stats_decay, 1. - self._stats_decay)
-        for block, factors in zip(self.blocks, stats_updates, strict=True):
-            block.update(factors, *weights)
+        self._update_blocks(stats_updates, tf.constant(weights, stats_updates[0][0].dtype))
         self.stats_step += 1
 
-    def _check_finite(self, x, what, variable):
-        if not np.isfinite(x).all():
-            raise FloatingPointError(f'K-FAC update {self.global_step + 1}: {what} of {_name(variable)!r} are not '
-                                     'finite; parameters unchanged')
+    @_compiled
+    def _update_blocks(self, stats_updates, weights):
+        for block, factors in zip(self.blocks, stats_updates, strict=True):
+            block.update(factors, weights[0], weights[1])
+
+    def _check_finite(self, what, arrays):
+        for variable, array in arrays:
+            if not np.isfinite(array).all():
+                raise FloatingPointError(f'K-FAC update {self.global_step + 1}: {what} of {_name(variable)!r} are not '
+                                         'finite; parameters unchanged')
 
     def compute_stats_eigen(self) -> None:
         """Eigen-decompose the running averages: what preconditions from now on."""
+        self._decompose_blocks()
+        self.factor_step += 1
+
+    @_compiled
+    def _decompose_blocks(self):
         for block in self.blocks:
             block.decompose()
-        self.factor_step += 1
 
     def get_kfac_precond_updates(self, grads: np.ndarray) -> np.ndarray:
         """The preconditioned gradient, flat [n], scaled down where v'Fv would pass clip_kl. Sets `vFv`.
 
         Raises FloatingPointError where it is not finite.
         """
-        pieces = self._split(grads)
-        for block in self.blocks:
-            damping = [self._epsilon + self._weight_decay_dict.get(_name(v), 0.) for v in block.variables]
-            solved = block.multiply_inverse([pieces[id(v)] for v in block.variables], damping)
-            pieces.update(zip(map(id, block.variables), solved, strict=True))
-        update = np.concatenate([piece.ravel() for piece in pieces.values()]).astype(grads.dtype)
-        vFv = float(np.dot(update.astype('float64'), grads)) * self._lr**2
+        update, product = U.to_numpy(self._precondition(tf.constant(grads)))
+        vFv = float(product) * self._lr**2
         if not math.isfinite(vFv):
             raise FloatingPointError(f'K-FAC update {self.global_step}: the preconditioned gradient is not finite')
         self.vFv = vFv
         return update * math.sqrt(self._clip_kl / vFv) if vFv > self._clip_kl else update
 
+    @_compiled
+    def _precondition(self, grads):
+        """The preconditioned gradient, and its product with the gradient."""
+        pieces = dict(zip(map(id, self.var_list), self._split(grads), strict=True))
+        for block in self.blocks:
+            damping = [self._epsilon + self._weight_decay_dict.get(_name(v), 0.) for v in block.variables]
+            solved = block.multiply_inverse([pieces[id(v)] for v in block.variables], damping)
+            pieces.update(zip(map(id, block.variables), solved, strict=True))
+        update = tf.cast(tf.concat([tf.reshape(piece, [-1]) for piece in pieces.values()], axis=0), grads.dtype)
+        return update, tf.reduce_sum(tf.cast(update, tf.float64) * tf.cast(grads, tf.float64))
+
     def _split(self, flat):
-        """{id of variable: its piece}, in the order of `var_list`."""
-        pieces = np.split(flat, np.cumsum([U.numel(v) for v in self.var_list])[:-1])
-        return {id(v): piece.reshape(v.shape) for v, piece in zip(self.var_list, pieces, strict=True)}
+        pieces = tf.split(flat, [U.numel(v) for v in self.var_list])
+        return [tf.reshape(piece, v.shape) for v, piece in zip(self.var_list, pieces, strict=True)]
 
     def compute_gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> tf.Tensor:
         """Gradient of the loss by `var_list`, flat [n]; part of the compiled function."""
@@ -224,10 +239,10 @@ class KfacOptimizer:
         return self.sgd_step >= self._cold_iter
 
     def apply_gradients(self, grads: np.ndarray) -> None:
-        """One update of the variables along the gradient [n]; the last two cold steps are also preconditioned ones.
+        """One update of the variables along the gradient [n].
 
-        Raises FloatingPointError, with nothing changed, for a gradient that is not finite, and RuntimeError if the
-        parameters of MPI ranks differ (looked at every 100 updates).
+        In the last two updates of the cold phase both steps are taken, as upstream's conditions have it. Raises
+        RuntimeError if the parameters of MPI ranks differ (looked at every 100 updates).
         """
         theta = self._get_flat()
         if self.global_step % 100 == 0:
@@ -237,20 +252,20 @@ class KfacOptimizer:
 
     def _cold_sgd(self, grads):
         if self.max_grad_norm is not None:
-            norm = float(np.linalg.norm(grads))
+            norm = math.sqrt(np.sum(np.square(grads, dtype='float64')))
             grads = grads * (self.max_grad_norm / max(norm, self.max_grad_norm))
         self.cold_momentum = self._momentum * self.cold_momentum + grads
         self.sgd_step += 1
         return self._cold_lr * self.cold_momentum
 
     def minimize(self, losses: Callable, var_list: Sequence[tf.Variable], *inputs: tf.TensorSpec) -> Callable:
-        """Compile the update; returns it as a function of arrays like `inputs` that gives (loss, loss_sampled).
+        """Compile the update; returns it as a function of arrays like `inputs` that gives the losses' values.
 
-        losses(*inputs) -> (loss, loss_sampled), both means over a batch of B samples: what is to be minimised, and
-        -log p of samples of the model (see `compute_stats`). To be evaluated in one pass, since layers leave records.
+        losses(*inputs) -> (loss, loss_sampled, ...), means over the first axis of the inputs, the batch: what is to be
+        minimised, -log p of samples of the model (see `compute_stats`), and whatever else is of interest.
 
-        MPI: losses, gradients and factors are averaged over ranks, weighted by their batch sizes, which makes the
-        update of one rank with all their batches. All ranks must begin with the same parameters.
+        MPI: losses, gradients and factors are averaged over ranks, weighted by their batch sizes: the update is
+        that of one rank with all their batches. All ranks must begin with the same parameters.
 
         Raises UsageError where a variable has no curvature block, the update does so for a batch of one sample, and
         FloatingPointError, with no parameter changed, where gradients or factors are not finite.
@@ -259,30 +274,31 @@ class KfacOptimizer:
 
         def evaluate(*args):
             with tf.GradientTape(persistent=True) as tape, U.recording_layers() as layers:
-                loss, loss_sampled = losses(*args)
-            factors = self.get_factors(layers)
-            self.blocks = [block for (block, _) in factors]
-            batch = tf.reduce_max([_batch_size(layer) for (_, uses) in factors for layer in uses])
-            return (batch, loss, loss_sampled, self.compute_gradients(tape, loss),
-                    self.compute_stats(tape, loss_sampled, factors))
+                values = losses(*args)
+            loss, loss_sampled, *_ = values
+            return (tuple(values), self.compute_gradients(tape, loss),
+                    self.compute_stats(tape, loss_sampled, layers))
 
         compiled = tf.function(evaluate, input_signature=inputs, autograph=False)
         *_, stats = compiled.get_concrete_function().structured_outputs
         for block, factors in zip(self.blocks, stats, strict=True):
             block.initialize([factor.shape for factor in factors])
+        ends = np.cumsum([U.numel(v) for v in self.var_list])
 
         def update(*args):
             args = [tf.constant(arg, spec.dtype) for (arg, spec) in zip(args, inputs, strict=True)]
-            loss, loss_sampled, grads, stats = _mean_over_ranks(*U.to_numpy(compiled(*args)))
-            for v, grad in zip(self.var_list, self._split(grads).values(), strict=True):
-                self._check_finite(grad, 'the gradients', v)
+            values, grads, stats = _mean_over_ranks(len(args[0]), *compiled(*args))
+            grads = grads.numpy()
+            self._check_finite('the gradients', zip(self.var_list, np.split(grads, ends[:-1]), strict=True))
             self.apply_stats(stats)
             self.apply_gradients(grads)
-            return float(loss), float(loss_sampled)
+            return tuple(map(float, values))
 
         return update
 
     def _start(self, var_list):
+        if self.var_list:
+            raise RuntimeError('this optimizer minimises something already: make another one')
         self.var_list = list(var_list)
         names = [_name(v) for v in self.var_list]
         for name in self._weight_decay_dict:
@@ -294,12 +310,8 @@ class KfacOptimizer:
 
     def state(self) -> dict[str, np.ndarray]:
         """Counters, accumulators, factors and eigen-decompositions by name, once `minimize` was called."""
-        arrays = {name: np.array(getattr(self, name)) for name in STATE}
-        for block in self.blocks:
-            for i, (stats, (values, vectors)) in enumerate(zip(block.stats, block.eigen, strict=True)):
-                prefix = f'{_name(block.variables[0])}/{i}'
-                arrays |= {f'{prefix}/stats': stats, f'{prefix}/e': values, f'{prefix}/Q': vectors}
-        return arrays
+        return {**{name: np.array(getattr(self, name)) for name in STATE},
+                **{name: v.numpy() for name, v in self._state_variables().items()}}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `state` gave. Raises UsageError, with nothing changed, if it is of other variables."""
@@ -309,11 +321,17 @@ class KfacOptimizer:
                 raise UsageError(f'K-FAC state: {name} is {found.get(name, "missing")} there and '
                                  f'{expected.get(name, "missing")} here')
         for name in STATE:
-            setattr(self, name, state[name].item() if state[name].ndim == 0 else state[name].copy())
+            setattr(self, name, state[name].item() if np.ndim(state[name]) == 0 else state[name].copy())
+        for name, v in self._state_variables().items():
+            v.assign(state[name])
+
+    def _state_variables(self):
+        variables = {}
         for block in self.blocks:
-            prefixes = [f'{_name(block.variables[0])}/{i}' for i in range(len(block.stats))]
-            block.stats = [state[f'{prefix}/stats'].copy() for prefix in prefixes]
-            block.eigen = [(state[f'{prefix}/e'].copy(), state[f'{prefix}/Q'].copy()) for prefix in prefixes]
+            for i, (stats, (e, Q)) in enumerate(zip(block.stats, block.eigen, strict=True)):
+                prefix = f'{_name(block.variables[0])}/{i}'
+                variables |= {f'{prefix}/stats': stats, f'{prefix}/e': e, f'{prefix}/Q': Q}
+        return variables
 
 
 def _name(variable):
@@ -324,20 +342,16 @@ def _value(rate):
     return rate() if callable(rate) else rate
 
 
-def _batch_size(layer):
-    return tf.shape(layer.h)[0 if layer.kind == 'conv2d' else -2]
-
-
 def _mean_over_ranks(batch, *values):
-    """Means of nested arrays over ranks, weighted by batch size."""
+    """Means of nested tensors over ranks, weighted by batch size."""
     total = float(allsum(batch))
     if total < 2:
         raise UsageError('K-FAC needs a batch of at least two samples')
     if size() == 1:
         return values
-    arrays = tf.nest.flatten(values)
+    arrays = U.to_numpy(tf.nest.flatten(values))
     flat = allsum(np.concatenate([np.ravel(array) for array in arrays]) * (float(batch) / total))
     pieces = np.split(flat, np.cumsum([np.size(array) for array in arrays])[:-1])
-    means = [piece.reshape(np.shape(array)).astype(array.dtype)
+    means = [tf.constant(piece.reshape(np.shape(array)), array.dtype)
              for piece, array in zip(pieces, arrays, strict=True)]
     return tf.nest.pack_sequence_as(values, means)

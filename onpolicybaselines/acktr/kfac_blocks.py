@@ -5,7 +5,7 @@ a: input of one sample with a 1 for the bias, g: gradient of one sample's sample
 A = E[a a'] [k or 1, in + 1, in + 1] and G = E[g g'] [k, out, out] are the factors of the Fisher matrix A kron G, whose
 rows and columns are the entries of [w; b], [in + 1, out], row by row (Martens & Grosse 2015).
 
-A block says in TensorFlow what a batch adds to its factors, and keeps their running averages in numpy.
+Everything here is TensorFlow, to be compiled by the optimizer or called as it is.
 """
 import abc
 from collections.abc import Sequence
@@ -39,8 +39,8 @@ class CurvatureBlock(abc.ABC):
     def __init__(self, variables: Sequence[tf.Variable], options: Options | None = None):
         self.variables = tuple(variables)
         self.options = options or Options()
-        self.stats: list[np.ndarray] = []
-        self.eigen: list[tuple[np.ndarray, np.ndarray]] = []
+        self.stats: list[tf.Variable] = []
+        self.eigen: list[tuple[tf.Variable, tf.Variable]] = []
 
     @abc.abstractmethod
     def factors(self, layers: Sequence[Layer], grads: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -51,26 +51,34 @@ class CurvatureBlock(abc.ABC):
 
     def initialize(self, shapes: Sequence[Sequence[int]]) -> None:
         """Begin with factors 0 of these shapes."""
-        self.stats = [np.zeros(shape, self.options.dtype) for shape in shapes]
-        self.eigen = [(np.ones_like(s[..., 0]), np.zeros_like(s) + np.eye(s.shape[-1], dtype=s.dtype))
-                      for s in self.stats]
+        def variable(value):
+            return tf.Variable(value, trainable=False, dtype=self.options.dtype)
 
-    def update(self, factors: Sequence[np.ndarray], old_weight: float, new_weight: float) -> None:
+        self.stats = [variable(np.zeros(shape)) for shape in shapes]
+        self.eigen = [(variable(np.ones(shape[:-1])), variable(np.zeros(shape) + np.eye(shape[-1])))
+                      for shape in shapes]
+
+    def update(self, factors: Sequence[tf.Tensor], old_weight: float, new_weight: float) -> None:
         """stats = old_weight * stats + new_weight * factors."""
-        self.stats = [(old_weight * old + new_weight * new).astype(old.dtype)
-                      for old, new in zip(self.stats, factors, strict=True)]
+        for stats, factor in zip(self.stats, factors, strict=True):
+            stats.assign(old_weight * stats + new_weight * factor)
 
     def decompose(self) -> None:
         """Eigen-decompose the factors as they are now."""
-        self.eigen = [eigh(s) for s in self.stats]
+        for stats, variables in zip(self.stats, self.eigen, strict=True):
+            for variable, value in zip(variables, eigh(stats), strict=True):
+                variable.assign(value)
 
     @abc.abstractmethod
-    def multiply_inverse(self, vectors: Sequence[np.ndarray], damping: Sequence[float]) -> list[np.ndarray]:
-        """(F + damping I)^-1 times one array per variable, F as last decomposed; damping: one per variable."""
+    def multiply_inverse(self, vectors: Sequence[tf.Tensor], damping: Sequence[float]) -> list[tf.Tensor]:
+        """(F + damping I)^-1 times one tensor per variable, F as last decomposed; damping: one per variable."""
 
     @abc.abstractmethod
-    def to_dense(self) -> np.ndarray:
+    def to_dense(self) -> tf.Tensor:
         """F of the present factors, [k, m, m]: all entries of the first variable, then of the next."""
+
+    def _cast(self, x):
+        return tf.cast(x, self.options.dtype)
 
 
 class DenseBlock(CurvatureBlock):
@@ -96,20 +104,17 @@ class DenseBlock(CurvatureBlock):
     def _append_one(self, x):
         return tf.concat([x, tf.ones_like(x[..., :1])], axis=-1)
 
-    def _cast(self, rows):
-        return tf.cast(rows, self.options.dtype)
-
     def multiply_inverse(self, vectors, damping):
-        w, b = vectors
+        w, b = (self._cast(v) for v in vectors)
         k, out = self.stats[1].shape[:2]
-        joint = np.concatenate([w.reshape(k, -1, out), b.reshape(k, 1, out)], axis=1)
+        joint = tf.concat([tf.reshape(w, [k, -1, out]), tf.reshape(b, [k, 1, out])], axis=1)
         joint = solve_damped(joint, *self.eigen, damping[0], self.options.factored_damping)
-        return [joint[:, :-1].reshape(w.shape), joint[:, -1:].reshape(b.shape)]
+        return [tf.reshape(joint[:, :-1], w.shape), tf.reshape(joint[:, -1:], b.shape)]
 
     def to_dense(self):
         A, G = self.stats
         size = A.shape[-1] * G.shape[-1]
-        return (A[:, :, np.newaxis, :, np.newaxis] * G[:, np.newaxis, :, np.newaxis, :]).reshape(-1, size, size)
+        return tf.reshape(A[:, :, tf.newaxis, :, tf.newaxis] * G[:, tf.newaxis, :, tf.newaxis, :], [-1, size, size])
 
 
 class Conv2DBlock(DenseBlock):
@@ -153,18 +158,16 @@ class FullBlock(CurvatureBlock):
             rows = tf.concat(uses, axis=-2) * float(np.sqrt(len(uses)))
         else:
             rows = tf.add_n(uses)
-        return second_moment(tf.cast(rows * tf.cast(batch, rows.dtype), self.options.dtype), batch)
+        return second_moment(self._cast(rows * tf.cast(batch, rows.dtype)), batch)
 
     def multiply_inverse(self, vectors, damping):
-        return [solve_damped(v.reshape(len(eigen[0]), 1, -1), None, eigen, d).reshape(v.shape)
-                for v, eigen, d in zip(vectors, self.eigen, damping, strict=True)]
+        rows = [tf.reshape(self._cast(v), [s.shape[0], 1, -1]) for v, s in zip(vectors, self.stats, strict=True)]
+        return [tf.reshape(solve_damped(row, None, eigen, d), v.shape)
+                for v, row, eigen, d in zip(vectors, rows, self.eigen, damping, strict=True)]
 
     def to_dense(self):
-        sizes = [s.shape[-1] for s in self.stats]
-        dense = np.zeros([len(self.stats[0]), sum(sizes), sum(sizes)], self.stats[0].dtype)
-        for s, end in zip(self.stats, np.cumsum(sizes), strict=True):
-            dense[:, end - s.shape[-1]:end, end - s.shape[-1]:end] = s
-        return dense
+        blocks = tf.linalg.LinearOperatorBlockDiag([tf.linalg.LinearOperatorFullMatrix(s) for s in self.stats])
+        return blocks.to_dense()
 
 
 class ScaleAndShiftBlock(FullBlock):

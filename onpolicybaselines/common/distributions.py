@@ -20,7 +20,7 @@ from onpolicybaselines.a2c.utils import fc
 from onpolicybaselines.common import flows
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest
-from onpolicybaselines.common.tf_util import constant_initializer, get_variable, variable_scope
+from onpolicybaselines.common.tf_util import constant_initializer, get_variable, record_layer, variable_scope
 
 tfd = tfp.distributions
 
@@ -184,8 +184,8 @@ class DiagGaussianPdType(PdType):
 
     def pdfromlatent(self, latent_vector, init_scale=1.0, init_bias=0.0):
         mean = _matching_fc(latent_vector, 'pi', self.size, init_scale=init_scale, init_bias=init_bias)
-        logstd = _logstd('pi/logstd', self.size) if not self.fixed_logstd else tf.zeros([1, self.size], mean.dtype)
-        pdparam = tf.concat([mean, mean * 0.0 + logstd], axis=1)
+        logstd = mean * 0.0 if self.fixed_logstd else _logstd('pi/logstd', mean)
+        pdparam = tf.concat([mean, logstd], axis=1)
         return self.pdfromflat(pdparam), mean
 
     def param_shape(self):
@@ -232,9 +232,9 @@ class GaussianMixturePdType(PdType):
         means, logstds = [], []
         for k in range(self.gmm_components):
             means.append(fc(latent_vector, f'pi/{k}', self.size, init_scale=init_scale, init_bias=init_bias))
-            logstds.append(_logstd(f'pi/{k}/logstd', self.size))
+            logstds.append(_logstd(f'pi/{k}/logstd', means[-1]))
         mean = tf.concat(means, axis=1)
-        pdparam = tf.concat([mean, mean * 0.0 + tf.concat(logstds, axis=1)], axis=1)
+        pdparam = tf.concat([mean, *logstds], axis=1)
         return self.pdfromflat(pdparam), mean
 
     def param_shape(self):
@@ -501,8 +501,10 @@ def _matching_fc(tensor, name, size, init_scale, init_bias):
     else:
         return fc(tensor, name, size, init_scale=init_scale, init_bias=init_bias)
 
-def _logstd(name, size):
-    return get_variable(name, [1, size], constant_initializer(0.0))
+def _logstd(name, mean):
+    """A log standard deviation that does not depend on the state, once per state of `mean`."""
+    logstd = get_variable(name, [1, mean.shape[-1]], constant_initializer(0.0))
+    return record_layer('free', (logstd,), logstd, mean * 0.0 + logstd)
 
 def _normal_noise(noise, like):
     return tf.random.normal(tf.shape(like), dtype=like.dtype) if noise is None else tf.cast(noise, like.dtype)

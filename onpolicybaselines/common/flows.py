@@ -132,7 +132,10 @@ def _coupling_network(size, num_keep, num_move, units, epsilon):
         return lambda keep: (keep[..., :0], keep[..., :0])
     if num_keep == 0:
         free = get_variable('free', [2, 1, num_move], uniform_initializer(_LAST_LAYER))
-        return lambda keep: tf.unstack(tf.broadcast_to(free, [2, tf.shape(keep)[0], num_move]))
+        def free_parameters(keep):
+            shape = [2, tf.shape(keep)[0], num_move]
+            return tf.unstack(record_layer('free', (free,), free, tf.broadcast_to(free, shape)))
+        return free_parameters
     # the released nets read a masked vector of all `size` coordinates, so their Glorot limit counts them all
     network = _Network(num_keep, num_move, units, epsilon, glorot_in=size, stack=2)
     return lambda keep: tf.unstack(network(keep))

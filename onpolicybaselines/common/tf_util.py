@@ -110,7 +110,8 @@ def to_float(x: tf.Tensor) -> tf.Tensor:
 class Layer:
     """One application of a layer: its variables, its input x and its output h before any activation.
 
-    kind: 'dense', 'conv2d' or 'scale_and_shift'; attributes: what else its curvature depends on (strides, padding).
+    kind: 'dense', 'conv2d', 'scale_and_shift', or 'free' for a vector that depends on no input, h being the vector once
+    per sample; attributes: what else its curvature depends on (strides, padding).
     """
 
     kind: str
