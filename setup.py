@@ -40,6 +40,7 @@ setup(
         'mujoco>=3.1',
         'numpy',
         'cloudpickle',
+        'tensorboard',
         'tqdm',
     ],
     extras_require=extras,

@@ -355,6 +355,7 @@ def test_interrupt():
             '    def step(self, action):\n'
             '        time.sleep(action)\n'
             '        return 0, 0., False, False, {}\n'
+            'signal.signal(signal.SIGINT, signal.default_int_handler)\n'  # background jobs begin with it ignored
             'venv = SubprocVecEnv([Env] * 2)\n'
             'venv.reset()\n'
             'threading.Timer(.5, os.killpg, (os.getpgid(0), signal.SIGINT)).start()\n'
