@@ -41,14 +41,13 @@ _OWN_FLAGS = ('env', 'total_timesteps', 'seed', 'network', 'policy', 'load_path'
 
 
 def train(args: argparse.Namespace, extra_args: dict) -> tuple[Any, VecEnv]:
-    """Train as the command line says; returns (model, environment)."""
+    """Train as the command line says, with the keywords `extra_args` of `learn`; returns (model, environment)."""
     env_type, env_id = get_env_type(args)
 
     total_timesteps = int(args.num_timesteps)
 
     learn = get_learn_function(args.alg)
-    alg_kwargs = get_alg_kwargs(args, env_type)
-    alg_kwargs.update(extra_args)
+    alg_kwargs = dict(extra_args)
 
     env = build_env(args)
     if isinstance(env.action_space, gym.spaces.Box):
@@ -371,9 +370,9 @@ def _main(args):
         return None
     env_type, _ = get_env_type(args)
     alg_kwargs = get_alg_kwargs(args, env_type)
-    extra_args = parse_cmdline_kwargs(unknown_args, {
+    alg_kwargs.update(parse_cmdline_kwargs(unknown_args, {
         **_learn_keywords(args.alg), **_network_keywords(alg_kwargs['network']),
-        **_policy_keywords(alg_kwargs.get('policy'))})
+        **_policy_keywords(alg_kwargs.get('policy'))}))
 
     # logs of rank 0 only, but one folder for the monitor files of all
     rank = get_rank()
@@ -384,7 +383,7 @@ def _main(args):
         if rank > 0:
             configure_logger(log_path, format_strs=[])
 
-    model, env = train(args, extra_args)
+    model, env = train(args, alg_kwargs)
     env.close()
 
     if args.save_path is not None and rank == 0:

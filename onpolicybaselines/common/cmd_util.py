@@ -12,6 +12,7 @@ from onpolicybaselines.bench.monitor import Monitor
 from onpolicybaselines.common import mpi_util
 from onpolicybaselines.common.atari_wrappers import make_atari, wrap_deepmind
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.keywords import parse_int
 from onpolicybaselines.common.misc_util import set_global_seeds
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.subproc_vec_env import SubprocVecEnv
@@ -129,12 +130,12 @@ def arg_parser() -> argparse.ArgumentParser:
 def _at_least(minimum: int) -> Callable[[str], int]:
     def count(text: str) -> int:
         try:
-            value = float(text)  # 1e6 is a number of steps, too
+            value = parse_int(text)
         except ValueError:
-            value = -1
-        if value < minimum or not value.is_integer():
+            value = minimum - 1
+        if value < minimum:
             raise argparse.ArgumentTypeError('expected a whole number of at least %d, got %r' % (minimum, text))
-        return int(value)
+        return value
     return count
 
 

@@ -93,7 +93,7 @@ def _parse_as(text, kind):
     if kind is bool:
         return _choose(text.lower(), {'true': True, '1': True, 'false': False, '0': False})
     if kind is int:
-        return _parse_int(text)
+        return parse_int(text)
     if kind in (float, str):
         return kind(text)
     value = ast.literal_eval(text)
@@ -108,8 +108,8 @@ def _choose(text, values):
     return values[text]
 
 
-def _parse_int(text):
-    """1e6 is a number of steps, too."""
+def parse_int(text: str) -> int:
+    """A whole number; 1e6 is one, too. Raises ValueError for anything else."""
     try:
         return int(text)
     except ValueError:
