@@ -22,7 +22,7 @@ from onpolicybaselines import logger
 from onpolicybaselines.common.cmd_util import common_arg_parser, make_vec_env, parse_unknown_args
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import describe, is_expressible, keywords_of, nearest, parse_value
-from onpolicybaselines.common.mpi_util import abort_on_exception, get_comm, rank as get_rank, size
+from onpolicybaselines.common.mpi_util import abort, abort_on_exception, get_comm, rank as get_rank, size
 from onpolicybaselines.common.progress import Progress
 from onpolicybaselines.common.vec_env import VecEnv, VecFrameStack
 from onpolicybaselines.common.vec_env.vec_video_recorder import VecVideoRecorder
@@ -354,11 +354,8 @@ def _fail(error):
     """One line on stderr and the end of all ranks: status 2 for bad input, 1 for numbers that are not finite."""
     status = 2 if isinstance(error, UsageError) else 1
     if get_rank() > 0:
-        time.sleep(1)  # rank 0 mostly fails alike: let it say so alone
-    print(f'error: {error}', file=sys.stderr, flush=True)
-    if size() > 1:
-        get_comm().Abort(status)
-    sys.exit(status)
+        time.sleep(3)  # rank 0 mostly fails alike: let it say so alone
+    abort(status, f'error: {error}')
 
 
 def _main(args):

@@ -1,4 +1,5 @@
 """The progress display, on a real pseudo-terminal and elsewhere."""
+import contextlib
 import fcntl
 import io
 import os
@@ -17,9 +18,15 @@ def on_a_terminal(updates, total=1000):
         for done, returns in updates:
             time.sleep(0.15)  # the bar is redrawn ten times a second at most
             progress.update(done, returns)
-    text = os.read(master, 65536).decode()
-    os.close(master)
-    return text
+    with open(master, 'rb', buffering=0) as screen:
+        return b''.join(_chunks(screen)).decode()
+
+
+def _chunks(screen):
+    """All that is left to read of a pseudo-terminal whose other end is closed: one read may give a part of it."""
+    with contextlib.suppress(OSError):  # EIO: the end
+        while chunk := screen.read(65536):
+            yield chunk
 
 
 def test_bar_on_a_terminal():
