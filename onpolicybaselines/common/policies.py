@@ -1,6 +1,6 @@
 """Policy and value function of one environment's spaces (upstream common/policies.py)."""
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import gymnasium as gym
 import numpy as np
@@ -18,63 +18,48 @@ from onpolicybaselines.common.mpi_running_mean_std import RunningMeanStd
 from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0, variable_scope
 
 
-class PolicyWithValue(object):
-    """Action distribution and value function, with the variables of both.
+class Policy(object):
+    """Action distribution as a function of observations, with its variables.
 
-    B: batch. Observations are given as the environment's space has them, single or batched.
+    B: batch. Observations are given as the space has them, single or batched.
     """
 
-    def __init__(self, env: gym.Env, policy_network: Callable, pdtype: PdType, value_network: Callable | None = None,
+    init_scale = 0.01  # of the layer that gives the distribution's parameters
+
+    def __init__(self, ob_space: gym.Space, policy_network: Callable, pdtype: PdType,
                  normalize_observations: bool = False, np_random: np.random.Generator | None = None,
                  dtype: str = 'float32', spec: dict | None = None):
         """Make the variables, from `np_random`, which also draws the noise of every action.
 
-        policy_network: encoded observations [B, ...] -> latent [B, n]; value_network: likewise, None shares the
-        policy's; normalize_observations: filter them by their running mean and standard deviation, clipped to [-5, 5];
-        spec: how the policy was asked for, saved with it.
+        policy_network: encoded observations [B, ...] -> latent [B, n]; normalize_observations: filter them by their
+        running mean and standard deviation, clipped to [-5, 5]; spec: how the policy was asked for, saved with it.
         """
-        self.ob_space = env.observation_space
+        self.ob_space = ob_space
         self.X = observation_placeholder(self.ob_space)
         self.initial_state = None
         self.pdtype = pdtype
         self.np_random = np.random.default_rng() if np_random is None else np_random
         self.spec = spec or {}
         self._policy_network = policy_network
-        self._value_network = value_network
         if normalize_observations and self.X.dtype.is_floating:
             self.ob_rms = RunningMeanStd(shape=self.ob_space.shape)
         self._store = tf_util.VariableStore(dtype, self.np_random)
-        self._build()
-
-    def _build(self):
-        ob = tf.zeros([1, *self.ob_space.shape], self.X.dtype)
-        self.pd(ob)
-        self.vf(ob)
+        self._create_variables(tf.zeros([1, *self.ob_space.shape], self.X.dtype))
         self._store.frozen = True
         self.var_list = self._store.in_scope('pi')
-        self.vf_var_list = self._store.in_scope('vf')
-        noise = tf.TensorSpec([None, self.pdtype.noise_size], tf.float32)
-        self._sample = tf_util.function(lambda ob, noise: self.pd(ob).sample(noise), self.X, noise)
+        self._noise = tf.TensorSpec([None, self.pdtype.noise_size], tf.float32)
+        self._sample = tf_util.function(lambda ob, noise: self.pd(ob).sample(noise), self.X, self._noise)
         self._mode = tf_util.function(lambda ob: self.pd(ob).mode(), self.X)
-        self._value = tf_util.function(self.vf, self.X)
-        self._step = tf_util.function(self._evaluate, self.X, noise)
+
+    def _create_variables(self, ob):
+        self.pd(ob)
 
     def pd(self, ob: tf.Tensor) -> Pd:
         """The action distributions at observations [B, ...]."""
         with self._store.as_default():
             x = self._encode(ob)
             latent = x if self.pdtype.own_state_network else self._latent(self._policy_network, x, 'pi')
-            return self.pdtype.pdfromlatent(latent, init_scale=0.01)[0]
-
-    def vf(self, ob: tf.Tensor) -> tf.Tensor:
-        """The values at observations [B, ...], [B]."""
-        with self._store.as_default():
-            x = self._encode(ob)
-            if self._value_network is None:
-                latent = self._latent(self._policy_network, x, 'pi')
-            else:
-                latent = self._latent(self._value_network, x, 'vf')
-            return fc(latent, 'vf', 1)[:, 0]
+            return self.pdtype.pdfromlatent(latent, init_scale=self.init_scale)[0]
 
     def _encode(self, ob):
         if hasattr(self, 'ob_rms'):
@@ -92,6 +77,69 @@ class PolicyWithValue(object):
         with self._store.substitute(self.var_list, theta):
             yield
 
+    def act(self, observation: np.ndarray, stochastic: bool = True) -> np.ndarray:
+        """Actions [B, ...]: sampled, or the distribution's deterministic action if not `stochastic`."""
+        ob = self._batch(observation)
+        if not stochastic:
+            return self._mode(ob)
+        return self._sample(ob, self.pdtype.noise(self.np_random, len(ob)))
+
+    def _batch(self, observation):
+        return adjust_shape(self.ob_space.shape, observation)
+
+    def save(self, save_path: str) -> None:
+        """Write variables, observation filter and how the policy was asked for to one npz file."""
+        tf_util.save_variables(save_path, self.arrays(), {'spec': self.spec, 'version': __version__})
+
+    def load(self, load_path: str) -> None:
+        """Read what `save` wrote. Raises UsageError, changing nothing, if the file is not of this policy."""
+        arrays, meta = tf_util.load_variables(load_path)
+        tf_util.check_fits(load_path, meta, arrays, self.arrays())
+        self.set_arrays(arrays)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Variables and observation filter by name."""
+        arrays = {name: v.numpy() for name, v in self._store.variables.items()}
+        if hasattr(self, 'ob_rms'):
+            arrays.update({f'ob_rms/{name}': value for name, value in self.ob_rms.state().items()})
+        return arrays
+
+    def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take over what `arrays` gave."""
+        for name, v in self._store.variables.items():
+            v.assign(arrays[name])
+        if hasattr(self, 'ob_rms'):
+            self.ob_rms.set_state({name.removeprefix('ob_rms/'): value for name, value in arrays.items()
+                                   if name.startswith('ob_rms/')})
+
+
+class PolicyWithValue(Policy):
+    """Action distribution and value function, with the variables of both."""
+
+    def __init__(self, env: gym.Env, policy_network: Callable, pdtype: PdType, value_network: Callable | None = None,
+                 normalize_observations: bool = False, np_random: np.random.Generator | None = None,
+                 dtype: str = 'float32', spec: dict | None = None):
+        """As `Policy`; value_network: encoded observations [B, ...] -> latent [B, n], None shares the policy's."""
+        self._value_network = value_network
+        super().__init__(env.observation_space, policy_network, pdtype, normalize_observations, np_random, dtype, spec)
+        self.vf_var_list = self._store.in_scope('vf')
+        self._value = tf_util.function(self.vf, self.X)
+        self._step = tf_util.function(self._evaluate, self.X, self._noise)
+
+    def _create_variables(self, ob):
+        super()._create_variables(ob)
+        self.vf(ob)
+
+    def vf(self, ob: tf.Tensor) -> tf.Tensor:
+        """The values at observations [B, ...], [B]."""
+        with self._store.as_default():
+            x = self._encode(ob)
+            if self._value_network is None:
+                latent = self._latent(self._policy_network, x, 'pi')
+            else:
+                latent = self._latent(self._value_network, x, 'vf')
+            return fc(latent, 'vf', 1)[:, 0]
+
     def _evaluate(self, ob, noise):
         pd = self.pd(ob)
         action = pd.sample(noise)
@@ -103,44 +151,9 @@ class PolicyWithValue(object):
         a, v, neglogp = self._step(ob, self.pdtype.noise(self.np_random, len(ob)))
         return a, v, None, neglogp
 
-    def act(self, observation: np.ndarray, stochastic: bool = True) -> np.ndarray:
-        """Actions [B, ...]: sampled, or the distribution's deterministic action if not `stochastic`."""
-        ob = self._batch(observation)
-        if not stochastic:
-            return self._mode(ob)
-        return self._sample(ob, self.pdtype.noise(self.np_random, len(ob)))
-
     def value(self, ob: np.ndarray) -> np.ndarray:
         """Value estimates [B] of one observation or a batch."""
         return self._value(self._batch(ob))
-
-    def _batch(self, observation):
-        return adjust_shape(self.ob_space.shape, observation)
-
-    def save(self, save_path: str) -> None:
-        """Write variables, observation filter and how the policy was asked for to one npz file."""
-        arrays = {name: v.numpy() for name, v in self._store.variables.items()}
-        if hasattr(self, 'ob_rms'):
-            arrays.update({f'ob_rms/{name}': value for name, value in self.ob_rms.state().items()})
-        tf_util.save_variables(save_path, arrays, {'spec': self.spec, 'version': __version__})
-
-    def load(self, load_path: str) -> None:
-        """Read what `save` wrote. Raises UsageError, changing nothing, if the file is not of this policy."""
-        arrays, meta = tf_util.load_variables(load_path)
-        variables = self._store.variables
-        expected = {name: tuple(v.shape) for name, v in variables.items()}
-        if hasattr(self, 'ob_rms'):
-            expected.update({f'ob_rms/{name}': value.shape for name, value in self.ob_rms.state().items()})
-        found = {name: value.shape for name, value in arrays.items()}
-        if found != expected:
-            name = next(n for n in {**expected, **found} if expected.get(n) != found.get(n))
-            raise UsageError(f'{load_path!r} does not fit this policy: {name} is {found.get(name, "missing")} in the '
-                             f'file and {expected.get(name, "missing")} here; it was saved with {meta.get("spec")}')
-        for name, v in variables.items():
-            v.assign(arrays[name])
-        if hasattr(self, 'ob_rms'):
-            self.ob_rms.set_state({name.removeprefix('ob_rms/'): value for name, value in arrays.items()
-                                   if name.startswith('ob_rms/')})
 
 def build_policy(env: gym.Env, policy_network: str | Callable, value_network: str | Callable | None = None,
                  normalize_observations: bool = False, policy: str | None = None, **policy_kwargs) -> Callable:

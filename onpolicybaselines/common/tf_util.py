@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -369,6 +369,16 @@ def load_variables(load_path: str) -> tuple[dict[str, np.ndarray], dict]:
         reason = ' '.join(f'{type(e).__name__}: {e}'.split())
         raise UsageError(f'{load_path!r} is not a model file written by --save_path ({reason})') from e
     return arrays, meta
+
+
+def check_fits(path: str, meta: dict, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    """Raise UsageError, naming the first fault, if the arrays `found` in a file have not the names and shapes of those
+    `expected`."""
+    here, there = ({name: np.shape(value) for name, value in arrays.items()} for arrays in (expected, found))
+    for name in {**here, **there}:
+        if here.get(name) != there.get(name):
+            raise UsageError(f'{path!r} does not fit this policy: {name} is {there.get(name, "missing")} in the file '
+                             f'and {here.get(name, "missing")} here; it was saved with {meta.get("spec")}')
 
 
 def _is_numeric(array):
