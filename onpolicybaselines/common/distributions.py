@@ -169,7 +169,21 @@ class MultiCategoricalPdType(_DiscretePdType):
     def sample_shape(self):
         return [len(self.ncats)]
 
-class DiagGaussianPdType(PdType):
+class _ContinuousPdType(PdType):
+    """What the families on real vectors share."""
+
+    size: int
+
+    def sample_shape(self):
+        return [self.size]
+    def sample_dtype(self):
+        return tf.float32
+    def logstd(self, name: str, mean: tf.Tensor) -> tf.Tensor:
+        """A log standard deviation that does not depend on the state, once per state of `mean` [B, A]."""
+        logstd = get_variable(name, [1, mean.shape[-1]], constant_initializer(0.0))
+        return record_layer('free', (logstd,), logstd, mean * 0.0 + logstd)
+
+class DiagGaussianPdType(_ContinuousPdType):
     """Gaussian with diagonal covariance; the log standard deviation does not depend on the state.
 
     fixed_logstd: keep the standard deviation at 1 for ever, as the paper's released baseline does (upstream before
@@ -184,16 +198,12 @@ class DiagGaussianPdType(PdType):
 
     def pdfromlatent(self, latent_vector, init_scale=1.0, init_bias=0.0):
         mean = _matching_fc(latent_vector, 'pi', self.size, init_scale=init_scale, init_bias=init_bias)
-        logstd = mean * 0.0 if self.fixed_logstd else _logstd('pi/logstd', mean)
+        logstd = mean * 0.0 if self.fixed_logstd else self.logstd('pi/logstd', mean)
         pdparam = tf.concat([mean, logstd], axis=1)
         return self.pdfromflat(pdparam), mean
 
     def param_shape(self):
         return [2*self.size]
-    def sample_shape(self):
-        return [self.size]
-    def sample_dtype(self):
-        return tf.float32
 
 class BernoulliPdType(_DiscretePdType):
     """Independent coins, for MultiBinary spaces."""
@@ -206,7 +216,7 @@ class BernoulliPdType(_DiscretePdType):
     def sample_shape(self):
         return [self.size]
 
-class GaussianMixturePdType(PdType):
+class GaussianMixturePdType(_ContinuousPdType):
     """Mixture of K diagonal Gaussians with weights 1/K (paper, appendix A).
 
     gmm_components: K. Each has its own mean head and its own state-independent log standard deviation.
@@ -232,23 +242,19 @@ class GaussianMixturePdType(PdType):
         means, logstds = [], []
         for k in range(self.gmm_components):
             means.append(fc(latent_vector, f'pi/{k}', self.size, init_scale=init_scale, init_bias=init_bias))
-            logstds.append(_logstd(f'pi/{k}/logstd', means[-1]))
+            logstds.append(self.logstd(f'pi/{k}/logstd', means[-1]))
         mean = tf.concat(means, axis=1)
         pdparam = tf.concat([mean, *logstds], axis=1)
         return self.pdfromflat(pdparam), mean
 
     def param_shape(self):
         return [2*self.gmm_components*self.size]
-    def sample_shape(self):
-        return [self.size]
-    def sample_dtype(self):
-        return tf.float32
     def noise(self, np_random, n):
         """A standard normal per action dimension and, last, a uniform that chooses the component."""
         return np.concatenate([np_random.standard_normal((n, self.size), dtype='float32'),
                                np_random.random((n, 1), dtype='float32')], axis=1)
 
-class NormalizingFlowPdType(PdType):
+class NormalizingFlowPdType(_ContinuousPdType):
     """Standard normal noise through affine couplings, the state vector L(s) added after the first (paper, eq. 7-9).
 
     flow_layers: pairs of couplings (4, as released, are 8; the paper's text with K couplings is K/2);
@@ -294,10 +300,6 @@ class NormalizingFlowPdType(PdType):
 
     def param_shape(self):
         return [self.size]
-    def sample_shape(self):
-        return [self.size]
-    def sample_dtype(self):
-        return tf.float32
 
 class CategoricalPd(Pd):
     """Categorical with the given logits, [B, ncat]."""
@@ -500,11 +502,6 @@ def _matching_fc(tensor, name, size, init_scale, init_bias):
         return tensor
     else:
         return fc(tensor, name, size, init_scale=init_scale, init_bias=init_bias)
-
-def _logstd(name, mean):
-    """A log standard deviation that does not depend on the state, once per state of `mean`."""
-    logstd = get_variable(name, [1, mean.shape[-1]], constant_initializer(0.0))
-    return record_layer('free', (logstd,), logstd, mean * 0.0 + logstd)
 
 def _normal_noise(noise, like):
     return tf.random.normal(tf.shape(like), dtype=like.dtype) if noise is None else tf.cast(noise, like.dtype)

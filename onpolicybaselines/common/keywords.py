@@ -108,6 +108,16 @@ def _choose(text, values):
     return values[text]
 
 
+def check_ranges(zero_to_one: Iterable[str] = (), may_be_zero: Iterable[str] = (), **values: float) -> None:
+    """Raise UsageError for a number that no run can mean: one that is not positive, unless its name is in `may_be_zero`
+    and it is 0, or in `zero_to_one`, and it lies there."""
+    for name, value in values.items():
+        if name in zero_to_one and not 0 <= value <= 1:
+            raise UsageError(f'{name}={value} must lie between 0 and 1')
+        if not (value > 0 or value == 0 and name in (*zero_to_one, *may_be_zero)):
+            raise UsageError(f'{name}={value} must be positive')
+
+
 def parse_int(text: str) -> int:
     """A whole number; 1e6 is one, too. Raises ValueError for anything else."""
     try:

@@ -18,6 +18,7 @@ from onpolicybaselines import logger
 from onpolicybaselines.common import dataset, explained_variance, set_global_seeds
 from onpolicybaselines.common.cg import cg
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.keywords import check_ranges
 from onpolicybaselines.common.mpi_adam import MpiAdam
 from onpolicybaselines.common.mpi_moments import mpi_moments
 from onpolicybaselines.common.mpi_util import allgather, allmean, check_synced, get_comm, rank as get_rank, size
@@ -339,12 +340,13 @@ def learn(*,
     U.single_threaded_session()
 
     env = as_vec_env(env, seed=None if seed is None else seed + 10000 * rank)
-    _check_ranges(timesteps_per_batch=timesteps_per_batch, max_kl=max_kl, cg_iters=cg_iters, gamma=gamma, lam=lam,
-                  cg_damping=cg_damping, vf_stepsize=vf_stepsize, vf_iters=vf_iters, vf_batchsize=vf_batchsize,
-                  fvp_subsample=fvp_subsample, kl_margin=kl_margin, backtrack_iters=backtrack_iters,
-                  backtrack_coeff=backtrack_coeff, ent_samples=ent_samples, ep_window=ep_window,
-                  check_every=check_every, total_timesteps=total_timesteps, max_episodes=max_episodes,
-                  max_iters=max_iters)
+    check_ranges(timesteps_per_batch=timesteps_per_batch, max_kl=max_kl, cg_iters=cg_iters, gamma=gamma, lam=lam,
+                 cg_damping=cg_damping, vf_stepsize=vf_stepsize, vf_iters=vf_iters, vf_batchsize=vf_batchsize,
+                 fvp_subsample=fvp_subsample, kl_margin=kl_margin, backtrack_iters=backtrack_iters,
+                 backtrack_coeff=backtrack_coeff, ent_samples=ent_samples, ep_window=ep_window,
+                 check_every=check_every, total_timesteps=total_timesteps, max_episodes=max_episodes,
+                 max_iters=max_iters, zero_to_one=('gamma', 'lam', 'backtrack_coeff'),
+                 may_be_zero=('cg_damping', 'vf_stepsize', 'vf_iters', 'total_timesteps', 'max_episodes', 'max_iters'))
     if timesteps_per_batch % env.num_envs:
         raise UsageError(f'timesteps_per_batch={timesteps_per_batch} must be a multiple of the number of '
                          f'environments, {env.num_envs}')
@@ -356,6 +358,8 @@ def learn(*,
     # Setup losses and stuff
     # ----------------------------------------
     pi = policy(np_random)
+    if pi.recurrent:
+        raise UsageError(f'trpo_mpi takes feed-forward networks only, such as mlp or cnn, not {network!r}')
     functions = make_functions(pi, ent_coef, fisher)
 
     vfadam = MpiAdam(pi.vf_var_list)
@@ -455,16 +459,6 @@ def learn(*,
             logger.dump_tabular()
 
     return pi
-
-def _check_ranges(**values):
-    """Raise UsageError for a number that no run can mean."""
-    zero_to_one = ('gamma', 'lam', 'backtrack_coeff')
-    may_be_zero = ('cg_damping', 'vf_stepsize', 'vf_iters', 'total_timesteps', 'max_episodes', 'max_iters')
-    for name, value in values.items():
-        if name in zero_to_one and not 0 <= value <= 1:
-            raise UsageError(f'{name}={value} must lie between 0 and 1')
-        if not (value > 0 or value == 0 and name in (*zero_to_one, *may_be_zero)):
-            raise UsageError(f'{name}={value} must be positive')
 
 def sf01(arr: np.ndarray) -> np.ndarray:
     """[T, N, ...] as [N * T, ...], one environment after the other."""

@@ -11,4 +11,6 @@ STAGES_OF = {
     'trpo_flow': 'stages_trpo_flow',
     'gmm': 'stages_gmm',
     'kfac_gated': 'stages_kfac',
+    'acktr_cont_gaussian_gated': 'stages_acktr_cont_gaussian',
+    'acktr_cont_flow': 'stages_acktr_cont_flow',
 }

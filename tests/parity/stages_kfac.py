@@ -6,60 +6,30 @@ the two steps an update took is recorded: in the original it depends on the orde
 """
 import functools
 
+import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 from harness import Stages
 
 import onpolicybaselines.common.tf_util as U
-from onpolicybaselines.a2c.utils import fc
 from onpolicybaselines.acktr.kfac import KfacOptimizer
+from onpolicybaselines.acktr.policies import MlpPolicy
+from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
 
 STAGES = Stages()
 RUN = r'(pi|vf)_params_flat'
-WEIGHT_DECAY = 3e-4  # of the value loss; the policy's acts through the damping alone
 AMPLIFIED = 'float32 divided by as little as epsilon'
 
 
-class Networks:
-    """The original's networks: dense layers with tanh (policy) or elu (value) between them, and a free logstd."""
-
-    def __init__(self, scope, names, initial):
-        self.store = U.VariableStore()
-        self.scope = scope
-        self.layers = [name.split('.')[1] for name in names if name.endswith('.w')]
-        self.initial = {name.replace('.', '/'): value for name, value in zip(names, initial, strict=True)}
-
-    def output(self, x, activation):
-        with self.store.as_default(), U.variable_scope(self.scope):
-            for layer in self.layers:
-                x = fc(activation(x) if layer != self.layers[0] else x, layer, self.shape(layer + '/w')[1])
-        return x
-
-    def shape(self, name):
-        return self.initial[f'{self.scope}/{name}'].shape
-
-    def policy_losses(self, ob, ac, adv):
-        mean = self.output(ob, tf.tanh)
-        with self.store.as_default(), U.variable_scope(self.scope):
-            logstd = U.get_variable('logstd', self.shape('logstd'), U.constant_initializer())
-        # the original's factor is of std before it is tiled: a batch of one with the mean gradient
-        std = U.record_layer('free', (logstd,), logstd, tf.exp(logstd)[tf.newaxis])
-        logp = -tf.reduce_sum(tf.math.log(std) + 0.5 * np.log(2 * np.pi) + 0.5 * ((mean - ac) / std)**2, axis=1)
-        return -tf.reduce_mean(adv * logp), -tf.reduce_mean(logp)
-
-    def value_losses(self, X, vtarg, noise):
-        vpred = self.output(X, tf.nn.elu)[:, 0]
-        l2 = tf.add_n([tf.nn.l2_loss(self.store.variables[f'{self.scope}/{layer}/w']) for layer in self.layers])
-        loss = tf.reduce_mean((vpred - vtarg)**2) + WEIGHT_DECAY * l2
-        return loss, tf.reduce_mean((vpred - tf.stop_gradient(vpred + noise))**2)
-
-    def variables(self, losses, inputs):
-        """The variables of the losses, at their initial values."""
-        losses(*(tf.constant(x) for x in inputs))
-        assert list(self.store.variables) == list(self.initial)
-        for name, v in self.store.variables.items():
-            v.assign(self.initial[name])
-        return list(self.store.variables.values())
+def network_of(part):
+    """(losses, variables, weight decay) of the port's policy or critic."""
+    shapes = dict(zip(part['var_names'].tolist(), part['var_shapes'], strict=True))
+    if part.label == 'pi':
+        ac_dim = int(shapes['pi.mean.b'][0])
+        policy = MlpPolicy(int(shapes['pi.h1.w'][0]) // 2, gym.spaces.Box(-1, 1, [ac_dim]))
+        return policy.losses, policy.var_list, policy.wd_dict
+    vf = NeuralNetValueFunction(0, int(shapes['vf.h1.w'][0]) - 2)
+    return vf._losses, vf.var_list, vf.wd_dict
 
 
 class Replayed(KfacOptimizer):
@@ -106,20 +76,17 @@ def inputs_of(part):
 
 @functools.cache
 def run(part, fed=True):
-    """One dict of quantities per update; fed: set parameters and momenta to the recorded ones before each."""
-    names = part['var_names'].tolist()
-    networks = Networks(part.label, names, [part.trace[f'{part.label}_init.{name}'] for name in names])
-    losses = networks.policy_losses if part.label == 'pi' else networks.value_losses
+    """One dict of quantities per update; fed: set parameters and momenta to the recorded ones before each, and not
+    before the first alone."""
+    losses, var_list, weight_decay = network_of(part)
     inputs = inputs_of(part)
-    var_list = networks.variables(losses, [x[0] for x in inputs])
-    weight_decay = zip(networks.initial, part['var_weight_decay'].tolist(), strict=True)
-    optimizer = Replayed(part, dict(weight_decay))
+    optimizer = Replayed(part, weight_decay)
     update = optimizer.minimize(losses, var_list, *(tf.TensorSpec([None, *x.shape[2:]], x.dtype) for x in inputs))
     get, set_from = U.GetFlat(var_list), U.SetFromFlat(var_list)
     boundaries = {n: i for i, n in enumerate(part['boundary_index'].tolist())}
     rows = []
     for n in range(len(inputs[0])):
-        if fed and n in boundaries:
+        if n in boundaries and (fed or n == 0):
             set_from(part['params_flat'][boundaries[n]])
             optimizer.kfac_momentum = part['kfac_momentum_flat'][boundaries[n]]
             optimizer.cold_momentum = part['cold_momentum_flat'][boundaries[n]]
