@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from onpolicybaselines import logger
 from onpolicybaselines.common.cmd_util import common_arg_parser, make_vec_env, parse_unknown_args
@@ -33,7 +34,13 @@ try:
 except ImportError:
     pass
 
-ALGORITHMS = ('trpo_mpi',)
+# modules: of `learn`, and of its defaults by type of environment
+ALGORITHMS = {
+    'a2c': ('a2c.a2c', None),
+    'acktr': ('acktr.acktr', 'acktr.defaults'),
+    'acktr_cont': ('acktr.acktr_cont', None),
+    'trpo_mpi': ('trpo_mpi.trpo_mpi', 'trpo_mpi.defaults'),
+}
 PACKAGES = ('onpolicybaselines', 'tensorflow', 'tensorflow-probability', 'gymnasium', 'mujoco', 'numpy', 'mpi4py')
 
 # the arguments of `learn` that are not keywords of the command line, or have a flag of their own
@@ -146,13 +153,13 @@ def get_default_network(env_type: str) -> str:
     return 'cnn' if env_type == 'atari' else 'mlp'
 
 
-def get_alg_module(alg: str, submodule: str | None = None):
-    """onpolicybaselines.<alg>.<submodule or alg>. Raises UsageError for an unknown algorithm."""
+def get_alg_module(alg: str):
+    """The module of the algorithm. Raises UsageError for an unknown one."""
     if alg not in ALGORITHMS:
         raise UsageError(f'unknown algorithm {alg!r}{nearest(alg, ALGORITHMS)}')
     if 'tensorflow' not in sys.modules:
         _start_tensorflow()
-    return import_module(f'onpolicybaselines.{alg}.{submodule or alg}')
+    return import_module(f'onpolicybaselines.{ALGORITHMS[alg][0]}')
 
 
 def _start_tensorflow():
@@ -181,13 +188,16 @@ def get_learn_function(alg: str) -> Callable:
 
 def get_learn_function_defaults(alg: str, env_type: str) -> dict:
     """The algorithm's defaults for that type of environment."""
-    defaults = getattr(get_alg_module(alg, 'defaults'), env_type, None)
+    _, module = ALGORITHMS[alg]
+    defaults = module and getattr(import_module(f'onpolicybaselines.{module}'), env_type, None)
     return defaults() if inspect.isfunction(defaults) else {}
 
 
 def get_alg_kwargs(args: argparse.Namespace, env_type: str) -> dict:
     """Keywords of `learn` before those of the command line: the algorithm's defaults, then the loaded model's own, with
     --network and --policy; the keywords of a network or policy that is not used are left out."""
+    if args.network and not _takes_network(args.alg):
+        raise UsageError(f'{args.alg} has a network of its own: leave out --network={args.network}')
     kwargs = get_learn_function_defaults(args.alg, env_type)
     if args.load_path:
         kwargs.update(_saved_spec(args.load_path))
@@ -198,8 +208,13 @@ def get_alg_kwargs(args: argparse.Namespace, env_type: str) -> dict:
             for name in keywords_by_name(before):
                 kwargs.pop(name, None)
             kwargs[choice] = chosen
-    kwargs.setdefault('network', get_default_network(env_type))
+    if _takes_network(args.alg):
+        kwargs.setdefault('network', get_default_network(env_type))
     return kwargs
+
+
+def _takes_network(alg):
+    return 'network' in keywords_of(get_learn_function(alg))
 
 
 def _saved_spec(load_path):
@@ -270,7 +285,7 @@ def configure_logger(log_path: str | None, **kwargs) -> None:
 
 def write_config(args: argparse.Namespace, env_type: str, alg_kwargs: dict) -> None:
     """config.json of the run folder: everything that was decided, and the versions it was decided with."""
-    defaults = {**_learn_keywords(args.alg), **_network_keywords(alg_kwargs['network']),
+    defaults = {**_learn_keywords(args.alg), **_network_keywords(alg_kwargs.get('network')),
                 **_policy_keywords(alg_kwargs.get('policy'))}
     resolved = {name: p.default for name, p in defaults.items() if p.default is not p.empty}
     config = {
@@ -305,13 +320,14 @@ def _git_revision():
 
 
 def help_text(alg: str) -> str:
-    """All keywords of an algorithm, of every network and of every policy, with defaults, grouped by where they go."""
+    """All keywords of an algorithm, of every network and every policy it takes, with defaults, by where they go."""
     from onpolicybaselines.common.distributions import POLICIES
     from onpolicybaselines.common.models import mapping
     defaults = get_learn_function_defaults(alg, 'mujoco')
     groups = [(f'{alg}.learn (defaults for MuJoCo)', _learn_keywords(alg))]
     groups += [(f'--policy={name} (continuous actions)', _policy_keywords(name)) for name in POLICIES]
-    groups += [(f'--network={name}', _network_keywords(name)) for name in mapping]
+    if _takes_network(alg):
+        groups += [(f'--network={name}', _network_keywords(name)) for name in mapping]
     lines = []
     for title, parameters in groups:
         lines.append(f'\n{title}:')
@@ -333,8 +349,10 @@ def play(model: Any, args: argparse.Namespace) -> list[float]:
         env = build_env(args, num_env=1, render_mode='human' if on_screen else None)
         with contextlib.closing(env):
             obs = env.reset()
+            state, dones = None, np.zeros(1)
             while not args.play_episodes or len(returns) < args.play_episodes:
-                obs, _, dones, infos = env.step(model.act(obs, stochastic=not args.deterministic))
+                actions, _, state, _ = model.step(obs, S=state, M=dones, stochastic=not args.deterministic)
+                obs, _, dones, infos = env.step(actions)
                 if dones[0]:
                     returns.append(infos[0]['episode']['r'])
                     logger.log(f'episode_rew={returns[-1]}')
@@ -368,7 +386,7 @@ def _main(args):
     env_type, _ = get_env_type(args)
     alg_kwargs = get_alg_kwargs(args, env_type)
     alg_kwargs.update(parse_cmdline_kwargs(unknown_args, {
-        **_learn_keywords(args.alg), **_network_keywords(alg_kwargs['network']),
+        **_learn_keywords(args.alg), **_network_keywords(alg_kwargs.get('network')),
         **_policy_keywords(alg_kwargs.get('policy'))}))
 
     # logs of rank 0 only, but one folder for the monitor files of all

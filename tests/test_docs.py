@@ -69,9 +69,10 @@ def test_readme_names_real_targets_files_and_options():
     makefile = (ROOT / 'Makefile').read_text()
     for target in re.findall(r'\bmake ([a-z-]+)', readme):
         assert re.search(rf'^{target}:', makefile, re.M), target
-    for path in re.findall(r'`((?:onpolicybaselines|run|common|trpo_mpi)/[\w/.]+)`', readme):
+    for path in re.findall(r'`((?:onpolicybaselines|run|common|trpo_mpi|acktr|a2c)/[\w/.]+)`', readme):
         assert (ROOT / path).exists() or (ROOT / 'onpolicybaselines' / path).exists(), path
-    flags = {a.dest for a in run.common_arg_parser()._actions} | {'dirs', 'save'} | set(run._learn_keywords('trpo_mpi'))
+    flags = {a.dest for a in run.common_arg_parser()._actions} | {'dirs', 'save'}
+    flags = flags.union(*map(run._learn_keywords, run.ALGORITHMS))
     assert set(re.findall(r'--(\w+)[= `]', readme)) - {'no-deps'} <= flags | {'no', 'name'}
 
 

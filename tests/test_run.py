@@ -109,7 +109,7 @@ FLAGS = [
 ]
 # tested elsewhere: what they do is not in the parameters, or needs several ranks
 OTHERS = {'help', 'alg', 'network', 'save_path', 'load_path', 'log_path', 'play', 'play_episodes', 'deterministic',
-          'save_video_interval', 'save_video_length', 'check_every'}
+          'save_video_interval', 'save_video_length', 'check_every', 'xla'}
 
 
 @pytest.mark.parametrize('flag, value, under', FLAGS, ids=[f'{flag}={value}' for flag, value, _ in FLAGS])
@@ -321,6 +321,31 @@ def test_model_of_another_policy(hopper_model, tmp_path, arguments, line, capfd)
     assert e.value.code == 2 and line in capfd.readouterr().err
 
 
+def test_playing_hands_on_the_state(tmp_path):
+    """Two episodes of a policy that remembers, against a loop written out, with and without its memory."""
+    from onpolicybaselines.common.policies import build_policy
+    args = run.common_arg_parser().parse_args(['--env=Pendulum-v1', '--play_episodes=2', '--deterministic', '--seed=1'])
+    model = build_policy(gym.make('Pendulum-v1'), 'lstm', nlstm=4)(np.random.default_rng(0))
+    for i, v in enumerate(model.var_list):
+        v.assign_add(np.random.default_rng(i).standard_normal(v.shape))
+
+    def returns_of(remember):
+        env, returns, total, state, dones = run.build_env(args, num_env=1), [], 0, None, np.zeros(1)
+        obs = env.reset()
+        while len(returns) < 2:
+            action, _, state, _ = model.step(obs, state if remember else None, dones, stochastic=False)
+            obs, reward, dones, _ = env.step(action)
+            total += reward[0]
+            if dones[0]:
+                returns.append(total)
+                total = 0
+        env.close()
+        return returns
+
+    with logger.scoped_configure(str(tmp_path), []):
+        assert run.play(model, args) == returns_of(remember=True) != returns_of(remember=False)
+
+
 def test_films_of_training_and_playing(hopper_model, tmp_path):
     pytest.importorskip('imageio')
     if not has_opengl():
@@ -347,6 +372,28 @@ def command_line(*arguments, **kwargs):
     environment = {**os.environ, **kwargs}
     return subprocess.run([sys.executable, '-m', 'onpolicybaselines.run', *arguments], capture_output=True, text=True,
                           timeout=200, env=environment, check=False)
+
+
+@pytest.mark.parametrize('options, unknown', [
+    ({'alg': 'acktr_cont', 'env': 'Reacher-v5', 'policy': 'flow', 'flow_layers': 1, 'timesteps_per_batch': 100},
+     ['network=mlp', 'num_env=2', 'flow_unit=3', 'kfac_update=0']),
+    ({'alg': 'acktr', 'env': 'CartPole-v1', 'nsteps': 10, 'num_env': 2}, ['max_kl=1', 'policy=flow', 'network=lstm']),
+    ({'alg': 'a2c', 'env': 'CartPole-v1', 'network': 'lstm', 'nlstm': 8}, ['max_kl=1', 'lrschedule=fast'])],
+    ids=['acktr_cont', 'acktr', 'a2c'])
+def test_other_algorithms(options, unknown, tmp_path, capfd):
+    """Train, save, play without being told of the policy again; what they do not take is one line."""
+    model = tmp_path / 'model.npz'
+    run.main(['run', *words({**options, 'num_timesteps': 200, 'seed': 1, 'log_path': tmp_path, 'save_path': model})])
+    assert json.loads((tmp_path / 'config.json').read_text())['args']['alg'] == options['alg']
+    capfd.readouterr()
+    run.main(['run', *words({'alg': options['alg'], 'env': options['env'], 'seed': 1, 'num_timesteps': 0,
+                             'load_path': model, 'play_episodes': 2, 'log_path': tmp_path / 'play'}), '--play'])
+    assert capfd.readouterr().out.count('episode_rew=') == 2
+    for option in unknown:
+        with pytest.raises(SystemExit) as e:
+            run.main(['run', *words({**options, 'num_timesteps': 200, 'log_path': tmp_path / 'bad'}), f'--{option}'])
+        err = capfd.readouterr().err
+        assert e.value.code == 2 and err.startswith('error: ') and err.count('\n') == 1, (option, err)
 
 
 def test_as_a_process_output_is_plain_and_quiet(tmp_path):

@@ -1,17 +1,26 @@
-"""Layers that create their variables by name (upstream a2c/utils.py)."""
+"""Layers that create their variables by name, returns, schedules (upstream a2c/utils.py)."""
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import tensorflow as tf
 
+from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.keywords import nearest
+from onpolicybaselines.common.math_util import discount_with_boundaries
 from onpolicybaselines.common.tf_util import (
     constant_initializer,
     flattenallbut0,
     get_variable,
+    intprod,
     record_layer,
     standardize,
     variable_scope,
 )
+
+if TYPE_CHECKING:
+    from onpolicybaselines.common.distributions import Pd, PdType
+    from onpolicybaselines.common.policies import PolicyWithValue
 
 
 def ortho_init(scale: float = 1.0) -> Callable:
@@ -46,8 +55,11 @@ def fc(x: tf.Tensor, scope: str, nh: int, *, init_scale: float = 1.0, init_bias:
         return record_layer('dense', (w, b), x, tf.matmul(x, w) + b)
 
 def batch_to_seq(h: tf.Tensor, nbatch: int, nsteps: int, flat: bool = False) -> list[tf.Tensor]:
-    """[nbatch * nsteps, ...] as a list of nsteps tensors [nbatch, features] (or [nbatch] with `flat`)."""
-    h = tf.reshape(h, [nbatch, nsteps] if flat else [nbatch, nsteps, -1])
+    """[nbatch * nsteps, ...] as a list of nsteps tensors [nbatch, features] (or [nbatch] with `flat`).
+
+    nbatch may be -1: what the length of h makes it.
+    """
+    h = tf.reshape(h, [nbatch, nsteps] if flat else [nbatch, nsteps, intprod(h.shape[1:])])
     return tf.unstack(h, num=nsteps, axis=1)
 
 def seq_to_batch(h: Sequence[tf.Tensor], flat: bool = False) -> tf.Tensor:
@@ -104,3 +116,83 @@ def _unroll(xs, ms, s, gates, cell_output=lambda c: c):
 def conv_to_fc(x: tf.Tensor) -> tf.Tensor:
     """[B, H, W, C] as [B, H W C]."""
     return flattenallbut0(x)
+
+def discount_with_dones(rewards: Sequence, dones: Sequence, gamma: float) -> np.ndarray:
+    """Discounted sums along axis 0, float64 [T, ...], that do not reach beyond a step with `dones`, the last of its
+    episode."""
+    return discount_with_boundaries(np.asarray(rewards, 'float64'), np.roll(dones, 1, axis=0), gamma)
+
+def constant(p: float) -> float:
+    """1 at any fraction p of the training that has passed."""
+    return 1.
+
+def linear(p: float) -> float:
+    """From 1 to 0."""
+    return 1 - p
+
+def middle_drop(p: float) -> float:
+    """Linear for the first quarter, then 0.075."""
+    eps = 0.75
+    return eps * 0.1 if 1 - p < eps else 1 - p
+
+def double_linear_con(p: float) -> float:
+    """From 1 at twice the speed, down to 0.125."""
+    eps = 0.125
+    return eps if 1 - 2 * p < eps else 1 - 2 * p
+
+def double_middle_drop(p: float) -> float:
+    """Linear for the first quarter, then 0.075, and 0.125 in the last quarter."""
+    eps1, eps2 = 0.75, 0.25
+    if 1 - p < eps2:
+        return eps2 * 0.5
+    return eps1 * 0.1 if 1 - p < eps1 else 1 - p
+
+schedules = {
+    'linear': linear,
+    'constant': constant,
+    'double_linear_con': double_linear_con,
+    'middle_drop': middle_drop,
+    'double_middle_drop': double_middle_drop,
+}
+
+Schedule = Literal['linear', 'constant', 'double_linear_con', 'middle_drop', 'double_middle_drop'] | Callable
+
+class Scheduler(object):
+    """`v` times a schedule of the fraction of `nvalues` that has passed.
+
+    schedule: a name in `schedules`, or a function of that fraction. Raises UsageError for an unknown name.
+    """
+
+    def __init__(self, v: float, nvalues: int, schedule: Schedule):
+        if not callable(schedule) and schedule not in schedules:
+            raise UsageError(f'unknown schedule {schedule!r}{nearest(str(schedule), schedules)}')
+        self.n = 0
+        self.v = v
+        self.nvalues = nvalues
+        self.schedule = schedule if callable(schedule) else schedules[schedule]
+
+    def value(self, steps: int = 1) -> float:
+        """Go `steps` values on; returns the last of them."""
+        self.n += steps
+        return self.value_steps(self.n - 1)
+
+    def value_steps(self, steps: int) -> float:
+        """The value after `steps` of `nvalues`."""
+        return self.v * self.schedule(steps / self.nvalues)
+
+def batch_placeholders(pi: 'PolicyWithValue') -> list[tf.TensorSpec]:
+    """The TensorSpecs of a batch of actions, of numbers such as advantages, and of `entropy_noise`."""
+    dtype = pi.var_list[0].dtype
+    action_dtype = pi.pdtype.sample_dtype()
+    return [tf.TensorSpec([None, *pi.pdtype.sample_shape()], dtype if action_dtype.is_floating else action_dtype),
+            tf.TensorSpec([None], dtype), tf.TensorSpec([None, pi.pdtype.noise_size])]
+
+def entropy_of(pd: 'Pd', noise: tf.Tensor) -> tf.Tensor:
+    """Entropies [B]: in closed form, or sampled with `noise`, that of `entropy_noise`."""
+    if pd.has_analytic_entropy:
+        return pd.entropy()
+    return pd.sampled_entropy(tf.shape(noise)[0] // tf.shape(pd.flatparam())[0], noise)
+
+def entropy_noise(pdtype: 'PdType', np_random: np.random.Generator, n: int, samples: int = 10) -> np.ndarray:
+    """What `entropy_of` needs for n states, [samples * n, noise_size]; nothing for families with a closed form."""
+    return pdtype.noise(np_random, 0 if pdtype.pdclass().has_analytic_entropy else samples * n)

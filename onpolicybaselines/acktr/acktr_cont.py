@@ -131,6 +131,8 @@ def learn(*,
         vf_stepsize: float = 0.001,
         is_async: bool = False,
         std_fisher: Literal['batch', 'sample'] = 'batch',
+        kl_estimator: Literal['k1', 'k3'] = 'k3',
+        critic_sees: Literal['parameters', 'logp'] = 'parameters',
         bootstrap_truncated: bool = False,
         **policy_kwargs) -> Model:
     """Learn a policy with ACKTR; returns its `Model`.
@@ -150,7 +152,7 @@ def learn(*,
     kfac_update, epsilon, stats_decay, cold_iter    of the policy's K-FAC, see `KfacOptimizer`
     vf_iters, vf_stepsize   updates of the critic on every batch, and their step size
     is_async                upstream's keyword; K-FAC is synchronous
-    std_fisher              see `MlpPolicy`
+    std_fisher, kl_estimator, critic_sees       see `MlpPolicy`
     bootstrap_truncated     value what lies beyond a time limit; upstream takes a time limit for an end
 
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that returns NaN.
@@ -168,7 +170,8 @@ def learn(*,
     np_random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank,)))
 
     ob_dim = env.observation_space.shape[0]
-    policy = MlpPolicy(ob_dim, env.action_space, policy, np_random, std_fisher, **policy_kwargs)
+    policy = MlpPolicy(ob_dim, env.action_space, policy, np_random, std_fisher, kl_estimator, critic_sees,
+                       **policy_kwargs)
     vf = NeuralNetValueFunction(ob_dim, policy.dist_dim, np_random, vf_iters=vf_iters, stepsize=vf_stepsize)
     model = Model(env.observation_space, env.action_space, policy, vf)
     if load_path is not None:
@@ -180,6 +183,7 @@ def learn(*,
                                epsilon=epsilon, stats_decay=stats_decay, is_async=is_async, cold_iter=cold_iter,
                                weight_decay_dict=policy.wd_dict, max_grad_norm=None)
     do_update = optim.minimize(policy.losses, policy.var_list, *policy.inputs)
+    get_flat = U.GetFlat(policy.var_list)
 
     i = 0
     timesteps_so_far = 0
@@ -195,8 +199,9 @@ def learn(*,
         # Collect paths until we have enough timesteps
         timesteps_this_batch = 0
         paths = []
+        actor = policy.actor()
         while True:
-            path = rollout(env, policy.act, max_pathlength, model.obfilter, bootstrap_truncated)
+            path = rollout(env, actor, max_pathlength, model.obfilter, bootstrap_truncated)
             paths.append(path)
             timesteps_this_batch += pathlength(path)
             if timesteps_this_batch > timesteps_per_batch:
@@ -205,8 +210,7 @@ def learn(*,
 
         ob_no = np.concatenate([path["observation"] for path in paths])
         action_na = np.concatenate([path["action"] for path in paths])
-        oldac_dist = policy.action_dist(ob_no, action_na)
-        for path, ac_dist in zip(paths, split_paths(oldac_dist, paths), strict=True):
+        for path, ac_dist in zip(paths, split_paths(policy.action_dist(ob_no, action_na), paths), strict=True):
             path["action_dist"] = ac_dist
 
         # Estimate advantage function
@@ -219,10 +223,11 @@ def learn(*,
         standardized_adv_n = (adv_n - adv_mean) / (adv_std + 1e-8)
 
         # Policy update
+        thold = get_flat()
         do_update(ob_no, action_na, standardized_adv_n)
 
         # Adjust stepsize
-        kl = mean_over_ranks(policy.compute_kl(ob_no, action_na, oldac_dist), len(ob_no))
+        kl = mean_over_ranks(policy.compute_kl(thold, ob_no, action_na), len(ob_no))
         logger.record_tabular("stepsize", stepsize)
         stepsize = adapt_stepsize(stepsize, kl, desired_kl)
         optim.learning_rate, optim.cold_lr = stepsize, stepsize*(1-0.9)

@@ -17,7 +17,7 @@ import tensorflow_probability as tfp
 from gymnasium import spaces
 
 from onpolicybaselines.a2c.utils import fc
-from onpolicybaselines.common import flows
+from onpolicybaselines.common import actors, flows
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest
 from onpolicybaselines.common.tf_util import constant_initializer, get_variable, record_layer, variable_scope
@@ -120,7 +120,13 @@ class PdType(abc.ABC):
         """Type of an action."""
     def noise(self, np_random: np.random.Generator, n: int) -> np.ndarray:
         """Host-side noise for n actions, float32 [n, noise_size]: standard normal unless the family says otherwise."""
-        return np_random.standard_normal((n, self.noise_size), dtype='float32')
+        return np_random.standard_normal((n, self.noise_size), dtype=np.float32)
+    def head(self, arrays: actors.Arrays) -> actors.Head | None:
+        """What `pdfromlatent`, `Pd.sample` and `Pd.mode` do, without TensorFlow, given the variables' values by name.
+
+        None if the family, as this base class, has no such version.
+        """
+        return None
 
     def __eq__(self, other):
         return (type(self) is type(other)) and (self.__dict__ == other.__dict__)
@@ -140,7 +146,7 @@ class _DiscretePdType(PdType):
     def sample_dtype(self):
         return tf.int32
     def noise(self, np_random, n):
-        return np_random.random((n, self.noise_size), dtype='float32')
+        return np_random.random((n, self.noise_size), dtype=np.float32)
 
 class CategoricalPdType(_DiscretePdType):
     """Categorical over 0..ncat-1, for Discrete spaces."""
@@ -152,6 +158,8 @@ class CategoricalPdType(_DiscretePdType):
         return CategoricalPd
     def sample_shape(self):
         return []
+    def head(self, arrays):
+        return actors.categorical(actors.matching_dense(arrays, 'pi'))
 
 
 class MultiCategoricalPdType(_DiscretePdType):
@@ -168,6 +176,8 @@ class MultiCategoricalPdType(_DiscretePdType):
         return MultiCategoricalPd(self.ncats, flat)
     def sample_shape(self):
         return [len(self.ncats)]
+    def head(self, arrays):
+        return actors.multicategorical(actors.matching_dense(arrays, 'pi'), self.ncats)
 
 class _ContinuousPdType(PdType):
     """What the families on real vectors share."""
@@ -202,6 +212,10 @@ class DiagGaussianPdType(_ContinuousPdType):
         pdparam = tf.concat([mean, logstd], axis=1)
         return self.pdfromflat(pdparam), mean
 
+    def head(self, arrays):
+        logstd = np.zeros([1, self.size], 'float32') if self.fixed_logstd else arrays['pi/logstd']
+        return actors.diag_gaussian(actors.matching_dense(arrays, 'pi'), logstd)
+
     def param_shape(self):
         return [2*self.size]
 
@@ -215,6 +229,8 @@ class BernoulliPdType(_DiscretePdType):
         return BernoulliPd
     def sample_shape(self):
         return [self.size]
+    def head(self, arrays):
+        return actors.bernoulli(actors.matching_dense(arrays, 'pi'))
 
 class GaussianMixturePdType(_ContinuousPdType):
     """Mixture of K diagonal Gaussians with weights 1/K (paper, appendix A).
@@ -246,6 +262,11 @@ class GaussianMixturePdType(_ContinuousPdType):
         mean = tf.concat(means, axis=1)
         pdparam = tf.concat([mean, *logstds], axis=1)
         return self.pdfromflat(pdparam), mean
+
+    def head(self, arrays):
+        components = [f'pi/{k}' for k in range(self.gmm_components)]
+        return actors.gaussian_mixture([actors.side_by_side([actors.dense(arrays, name) for name in components])],
+                                       np.concatenate([arrays[f'{name}/logstd'] for name in components]))
 
     def param_shape(self):
         return [2*self.gmm_components*self.size]
@@ -282,7 +303,8 @@ class NormalizingFlowPdType(_ContinuousPdType):
         return NormalizingFlowPd
     def pdfromflat(self, flat):
         with variable_scope('pi'):
-            return NormalizingFlowPd(flat, self._couplings(flat.dtype))
+            return NormalizingFlowPd(flat, self._couplings(flows.AffineCoupling, units=self.flow_units,
+                                                           dtype=flat.dtype))
 
     def pdfromlatent(self, latent_vector, init_scale=1.0, init_bias=0.0):
         if self.own_state_network:
@@ -293,10 +315,17 @@ class NormalizingFlowPdType(_ContinuousPdType):
             pdparam = fc(latent_vector, 'pi/statelayer', self.size, init_scale=init_scale, init_bias=init_bias)
         return self.pdfromflat(pdparam), pdparam
 
-    def _couplings(self, dtype):
-        return [flows.AffineCoupling(f'Nlayer_{i}', self.size, swap=i % 2 == 1, units=self.flow_units,
-                                     epsilon=self.flow_eps, dtype=dtype)
+    def _couplings(self, make, **kwargs):
+        return [make(f'Nlayer_{i}', self.size, swap=i % 2 == 1, epsilon=self.flow_eps, **kwargs)
                 for i in range(2 * self.flow_layers)]
+
+    def head(self, arrays):
+        arrays = actors.in_scope(arrays, 'pi')
+        if self.own_state_network:
+            layers = flows.state_layers(arrays, epsilon=self.flow_eps)
+        else:
+            layers = [actors.dense(arrays, 'statelayer')]
+        return actors.flow(layers, self._couplings(flows.coupling, arrays=arrays))
 
     def param_shape(self):
         return [self.size]

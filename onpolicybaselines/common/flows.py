@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from onpolicybaselines.common import actors
 from onpolicybaselines.common.tf_util import (
     constant_initializer,
     flattenallbut0,
@@ -22,6 +23,8 @@ from onpolicybaselines.common.tf_util import (
 tfb = tfp.bijectors
 
 _LAST_LAYER = 3e-3  # the released code's uniform limit: a fresh flow is close to the identity
+_HIDDEN = (('dense', 'LayerNorm'), ('dense_1', 'LayerNorm_1'))  # names of the released code
+_LAST = 'dense_2'
 
 
 class AffineCoupling(tfb.Bijector):
@@ -100,9 +103,9 @@ class _Network:
         self._stack = [] if stack is None else [stack]
         self._epsilon = epsilon
         glorot = [np.sqrt(6. / (n + units)) for n in (glorot_in or num_in, units)]
-        self._hidden = [(*self._weights('dense', num_in, units, glorot[0]), *self._norm('LayerNorm', units)),
-                        (*self._weights('dense_1', units, units, glorot[1]), *self._norm('LayerNorm_1', units))]
-        self._last = self._weights('dense_2', units, num_out, _LAST_LAYER)
+        self._hidden = [(*self._weights(name, size, units, limit), *self._norm(norm, units))
+                        for ((name, norm), size, limit) in zip(_HIDDEN, (num_in, units), glorot, strict=True)]
+        self._last = self._weights(_LAST, units, num_out, _LAST_LAYER)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         h = x[tf.newaxis] if self._stack else x
@@ -152,3 +155,50 @@ def chain(couplings: Sequence[AffineCoupling], state_vector: tf.Tensor) -> tfb.C
     """Noise -> action: the couplings in order, `state_vector` [B, A] added after the first (paper, eq. 7)."""
     first, *others = couplings
     return tfb.Chain([*reversed(others), tfb.Shift(state_vector), first])
+
+
+# ================================================================
+# The same from arrays, see common/actors.py
+# ================================================================
+
+def coupling(name: str, size: int, *, swap: bool, arrays: actors.Arrays, epsilon: float = 1e-12) -> actors.Coupling:
+    """`AffineCoupling`, its variables under `name`."""
+    arrays = actors.in_scope(arrays, name)
+    first = (size + 1) // 2
+    halves = (0, first), (first, size - first)
+    (keep_from, keep), (move_from, move) = halves[::-1] if swap else halves
+    if move == 0:
+        layers = []
+    elif keep == 0:
+        layers = [actors.Dense(np.zeros([0, 2 * move], arrays['free'].dtype), arrays['free'].ravel())]
+    else:
+        layers = _layers(arrays, epsilon)
+    return actors.Coupling(keep_from, keep, move_from, move, layers)
+
+
+def state_layers(arrays: actors.Arrays, *, epsilon: float = 1e-12) -> list[actors.Dense]:
+    """`state_network`."""
+    return _layers(actors.in_scope(arrays, 'statelayer'), epsilon)
+
+
+def _layers(arrays, epsilon):
+    """A `_Network`; the networks of a stack side by side in each layer, all reading the same input."""
+    layers = []
+    for i, (name, norm) in enumerate((*_HIDDEN, (_LAST, None))):
+        kernel, bias = arrays[f'{name}/kernel'], arrays[f'{name}/bias'].ravel()
+        stack = kernel.reshape(-1, *kernel.shape[-2:])
+        w = np.concatenate(stack, axis=1) if i == 0 else _block_diagonal(stack)
+        if norm is None:
+            layers.append(actors.Dense(w, bias))
+        else:
+            gamma, beta = (arrays[f'{norm}/{p}'].ravel() for p in ('gamma', 'beta'))
+            layers.append(actors.Dense(w, bias, 'relu', (gamma, beta, epsilon, len(stack))))
+    return layers
+
+
+def _block_diagonal(stack):
+    """[stack, in, out] as one matrix [stack * in, stack * out]."""
+    n, rows, columns = stack.shape
+    blocks = np.zeros([n, rows, n, columns], stack.dtype)
+    blocks[range(n), :, range(n)] = stack
+    return blocks.reshape(n * rows, n * columns)

@@ -81,3 +81,8 @@ def discount_with_boundaries(X: np.ndarray, New: np.ndarray, gamma: float) -> np
     for t in range(len(Y) - 2, -1, -1):
         Y[t] += gamma * Y[t + 1] * np.logical_not(New[t + 1])
     return Y
+
+
+def safemean(xs: Sequence[float]) -> float:
+    """Mean; NaN of nothing. Upstream: ppo2/ppo2.py."""
+    return np.mean(xs) if len(xs) else np.nan

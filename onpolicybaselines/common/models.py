@@ -1,8 +1,12 @@
 """Networks by name (upstream common/models.py): `get_network_builder(name)(**kwargs)` gives a function of a batch.
 
 Feed-forward: network_fn(X [B, ...]) -> latent [B, features]. Recurrent (network_fn.recurrent is True):
-network_fn(X [nenv * nsteps, ...], S [nenv, 2 nlstm], M [nenv * nsteps], nenv) -> (latent, new state); M is 1 where an
-episode starts, and network_fn.initial_state(nenv) gives the zeros to begin with.
+network_fn(X [nenv * nsteps, ...], S [nenv, 2 nlstm], M [nenv * nsteps], nsteps) -> (latent, new state), one environment
+after the other; M is 1 where an episode starts, and network_fn.initial_state(nenv) gives the zeros to begin with.
+
+network_fn.layers, where there is one: the values of its variables by name -> the same as a list of layers for
+common/actors.py, which samples actions without TensorFlow. For two tanh layers with variables h1/w, h1/b, h2/w, h2/b:
+    network_fn.layers = lambda arrays: [actors.dense(arrays, name, 'tanh') for name in ('h1', 'h2')]
 """
 from collections.abc import Callable, Sequence
 
@@ -11,6 +15,7 @@ import tensorflow as tf
 
 from onpolicybaselines.a2c import utils
 from onpolicybaselines.a2c.utils import batch_to_seq, conv, conv_to_fc, fc, seq_to_batch
+from onpolicybaselines.common import actors
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest, split_keywords
 from onpolicybaselines.common.tf_util import flattenallbut0, layer_norm as normalize_layer, to_float, variable_scope
@@ -72,18 +77,22 @@ def mlp(num_layers: int = 2, num_hidden: int = 64, activation: str | Callable = 
     layer_norm: normalise each layer before its activation.
     """
     activation = get_activation(activation)
+    scopes = [f'mlp_fc{i}' for i in range(num_layers)]
 
     def network_fn(X):
         h = flattenallbut0(X)
-        for i in range(num_layers):
-            h = fc(h, f'mlp_fc{i}', nh=num_hidden, init_scale=np.sqrt(2))
+        for scope in scopes:
+            h = fc(h, scope, nh=num_hidden, init_scale=np.sqrt(2))
             if layer_norm:
-                with variable_scope(f'mlp_fc{i}'):
+                with variable_scope(scope):
                     h = normalize_layer(h)
             h = activation(h)
 
         return h
 
+    name = next((name for name in actors.ACTIVATIONS if getattr(tf.nn, name, None) is activation), None)
+    if name is not None:
+        network_fn.layers = lambda arrays: [actors.dense(arrays, scope, name, layer_norm) for scope in scopes]
     return network_fn
 
 
@@ -120,10 +129,9 @@ def cnn_small(**conv_kwargs) -> Callable:
 
 def _recurrent(features, nlstm, layer_norm):
     """An LSTM on top of `features(X)`."""
-    def network_fn(X, S, M, nenv=1):
-        nsteps = X.shape[0] // nenv
-        xs = batch_to_seq(features(X), nenv, nsteps)
-        ms = batch_to_seq(to_float(M), nenv, nsteps)
+    def network_fn(X, S, M, nsteps=1):
+        xs = batch_to_seq(features(X), -1, nsteps)
+        ms = batch_to_seq(to_float(M), -1, nsteps)
         cell, scope = (utils.lnlstm, 'lnlstm') if layer_norm else (utils.lstm, 'lstm')
         h5, snew = cell(xs, ms, to_float(S), scope=scope, nh=nlstm)
         return seq_to_batch(h5), snew

@@ -1,8 +1,9 @@
 """Adam on a flat parameter vector that MPI ranks share (upstream: baselines/common/mpi_adam.py)."""
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,11 +68,58 @@ class MpiAdam(object):
 
         self.t += 1
         # a Python float: numpy's float64 scalars would turn the float32 arrays below into float64
-        a = float(stepsize) * math.sqrt(1 - self.beta2**self.t) / (1 - self.beta1**self.t)
-        self.m = self.beta1 * self.m + (1 - self.beta1) * globalg
-        self.v = self.beta2 * self.v + (1 - self.beta2) * (globalg * globalg)
+        a = self._corrected(stepsize, self.t)
+        self.m, self.v = self._moments(self.m, self.v, globalg)
         step = (- a) * self.m / (np.sqrt(self.v) + self.epsilon)
         self.setfromflat(self.getflat() + step)
+
+    def minimize(self, gradient: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable:
+        """Many updates at a time: fit(arrays, minibatches, stepsize), with arrays like `inputs` and a list of vectors
+        of row numbers, all of one length, makes the update of each minibatch in turn.
+
+        gradient(theta, *rows of the arrays) -> [n] of tensors. Without MPI all updates are one call, compiled by XLA
+        if `xla` says so; with it each gradient is, as `update` does it. fit raises FloatingPointError where
+        parameters or gradients are not finite; on all ranks, with nothing changed by the update (without MPI: by all).
+        """
+        theta = tf.TensorSpec(self.m.shape, self.m.dtype)
+        if self.comm is not None:
+            compute_gradient = U.function(gradient, theta, *inputs)
+
+            def fit(arrays, minibatches, stepsize):
+                for rows in minibatches:
+                    self.update(compute_gradient(self.getflat(), *(array[rows] for array in arrays)), stepsize)
+            return fit
+
+        run = U.function(functools.partial(self._updates, gradient), theta, theta, theta, tf.TensorSpec([None]),
+                         tf.TensorSpec([None, None], tf.int32), *inputs, xla=xla)
+
+        def fit(arrays, minibatches, stepsize):
+            if not minibatches:
+                return
+            stepsizes = [self._corrected(stepsize, self.t + 1 + i) for i in range(len(minibatches))]
+            theta, m, v = run(self.getflat(), self.m, self.v, stepsizes, minibatches, *arrays)
+            if not np.isfinite(theta).all():
+                raise FloatingPointError(f'MpiAdam: a gradient of updates {self.t + 1} to {self.t + len(minibatches)} '
+                                         'is not finite; parameters unchanged')
+            self.m, self.v, self.t = m, v, self.t + len(minibatches)
+            self.setfromflat(theta)
+        return fit
+
+    def _updates(self, gradient, theta, m, v, stepsizes, minibatches, *arrays):
+        def update(i, theta, m, v):
+            g = gradient(theta, *(tf.gather(array, minibatches[i]) for array in arrays))
+            m, v = self._moments(m, v, g)
+            return i + 1, theta - stepsizes[i] * m / (tf.sqrt(v) + self.epsilon), m, v
+
+        n = tf.shape(minibatches)[0]
+        return tf.while_loop(lambda i, *_: i < n, update, [0, theta, m, v], maximum_iterations=n)[1:]
+
+    def _corrected(self, stepsize, t):
+        """The step size of update t with the correction of the moments' bias."""
+        return float(stepsize) * math.sqrt(1 - self.beta2**t) / (1 - self.beta1**t)
+
+    def _moments(self, m, v, g):
+        return self.beta1 * m + (1 - self.beta1) * g, self.beta2 * v + (1 - self.beta2) * (g * g)
 
     def sync(self) -> None:
         """Overwrite the parameters of all ranks with those of rank 0."""

@@ -1,6 +1,7 @@
 """Policy and value function of one environment's spaces (upstream common/policies.py)."""
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import gymnasium as gym
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from onpolicybaselines import __version__
 from onpolicybaselines.a2c.utils import fc
-from onpolicybaselines.common import tf_util
+from onpolicybaselines.common import actors, tf_util
 from onpolicybaselines.common.distributions import FAMILY_SIZES, Pd, PdType, make_pdtype, policy_family
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.input import encode_observation, observation_placeholder
@@ -21,7 +22,10 @@ from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0, varia
 class Policy(object):
     """Action distribution as a function of observations, with its variables.
 
-    B: batch. Observations are given as the space has them, single or batched.
+    B: batch. Observations are given as the space has them, single or batched. `recurrent`: whether the distribution
+    also depends on what was seen before, through a state S [nenv, n]; a batch is then of B = nenv * nsteps steps, one
+    environment after the other, S the states before the first ones (None: zeros), and M [B] is 1 where an episode
+    starts: the state is 0 there (None: nowhere). Without recurrence, S and M have no effect.
     """
 
     init_scale = 0.01  # of the layer that gives the distribution's parameters
@@ -31,16 +35,18 @@ class Policy(object):
                  dtype: str = 'float32', spec: dict | None = None):
         """Make the variables, from `np_random`, which also draws the noise of every action.
 
-        policy_network: encoded observations [B, ...] -> latent [B, n]; normalize_observations: filter them by their
-        running mean and standard deviation, clipped to [-5, 5]; spec: how the policy was asked for, saved with it.
+        policy_network: encoded observations [B, ...] -> latent [B, n], or a recurrent one, see common/models.py;
+        normalize_observations: filter them by their running mean and standard deviation, clipped to [-5, 5]; spec: how
+        the policy was asked for, saved with it.
         """
         self.ob_space = ob_space
         self.X = observation_placeholder(self.ob_space)
-        self.initial_state = None
         self.pdtype = pdtype
         self.np_random = np.random.default_rng() if np_random is None else np_random
         self.spec = spec or {}
         self._policy_network = policy_network
+        self.recurrent = getattr(policy_network, 'recurrent', False)
+        self.state_inputs = self._state_inputs()
         if normalize_observations and self.X.dtype.is_floating:
             self.ob_rms = RunningMeanStd(shape=self.ob_space.shape)
         self._store = tf_util.VariableStore(dtype, self.np_random)
@@ -54,12 +60,34 @@ class Policy(object):
     def _create_variables(self, ob):
         self.pd(ob)
 
-    def pd(self, ob: tf.Tensor) -> Pd:
+    def initial_state(self, nenv: int) -> np.ndarray | None:
+        """The state S of environments that nothing was seen of, [nenv, n]; None without recurrence."""
+        return self._policy_network.initial_state(nenv) if self.recurrent else None
+
+    def _state_inputs(self):
+        """What compiled functions take besides observations: S and M, or nothing."""
+        if not self.recurrent:
+            return []
+        return [tf.TensorSpec([None, self.initial_state(1).shape[1]]), tf.TensorSpec([None])]
+
+    def pd(self, ob: tf.Tensor, S: tf.Tensor | None = None, M: tf.Tensor | None = None, nsteps: int = 1) -> Pd:
         """The action distributions at observations [B, ...]."""
         with self._store.as_default():
-            x = self._encode(ob)
-            latent = x if self.pdtype.own_state_network else self._latent(self._policy_network, x, 'pi')
-            return self.pdtype.pdfromlatent(latent, init_scale=self.init_scale)[0]
+            return self._head(self._policy_latent(self._encode(ob), S, M, nsteps)[0])
+
+    def _head(self, latent):
+        return self.pdtype.pdfromlatent(latent, init_scale=self.init_scale)[0]
+
+    def _policy_latent(self, x, S=None, M=None, nsteps=1):
+        """(what the distribution stands on, [B, n], and the state after the last steps)."""
+        if self.pdtype.own_state_network:
+            return x, None
+        if not self.recurrent:
+            return self._latent(self._policy_network, x, 'pi'), None
+        S = tf.zeros([tf.shape(x)[0] // nsteps, self.state_inputs[0].shape[1]]) if S is None else S
+        M = tf.zeros(tf.shape(x)[:1]) if M is None else M
+        with variable_scope('pi'):
+            return self._policy_network(x, S, M, nsteps)
 
     def _encode(self, ob):
         if hasattr(self, 'ob_rms'):
@@ -72,17 +100,47 @@ class Policy(object):
             return flattenallbut0(network(x))
 
     @contextlib.contextmanager
-    def at(self, theta: tf.Tensor) -> Iterator[None]:
-        """Within, `pd` reads its variables (`var_list`) from the flat vector theta: losses become functions of it."""
-        with self._store.substitute(self.var_list, theta):
+    def at(self, theta: tf.Tensor, var_list: Sequence[tf.Variable] | None = None) -> Iterator[None]:
+        """Within, `var_list` (None: the policy's) is read from the flat vector theta: losses become functions of it."""
+        with self._store.substitute(self.var_list if var_list is None else var_list, theta):
             yield
 
     def act(self, observation: np.ndarray, stochastic: bool = True) -> np.ndarray:
-        """Actions [B, ...]: sampled, or the distribution's deterministic action if not `stochastic`."""
+        """Actions [B, ...]: sampled, or the distribution's deterministic action if not `stochastic`.
+
+        Raises UsageError for a recurrent policy, which would forget: `PolicyWithValue.step` hands on its state.
+        """
+        if self.recurrent:
+            raise UsageError('act has no state to give a recurrent policy: use step(observation, S=state, M=dones)')
         ob = self._batch(observation)
         if not stochastic:
             return self._mode(ob)
         return self._sample(ob, self.pdtype.noise(self.np_random, len(ob)))
+
+    def actor(self, stochastic: bool = True) -> Callable[[np.ndarray], np.ndarray]:
+        """`act` at the present parameters and observation filter, ten times as fast: ask for it again after an update.
+
+        Observations [B, ...] -> actions [B, ...], with the noise that `act` would draw and equal up to rounding. It is
+        put together by common/actors.py, from `network.layers` and `PdType.head`; where one is missing, it is `act`.
+        """
+        arrays = {name: v.value().numpy() for name, v in self._store.variables.items() if name.startswith('pi/')}
+        layers, head = self._latent_layers(arrays), self.pdtype.head(arrays)
+        if layers is None or head is None:
+            return functools.partial(self.act, stochastic=stochastic)
+        mean_std = (self.ob_rms.mean.numpy(), self.ob_rms.std.numpy()) if hasattr(self, 'ob_rms') else None
+        act = actors.policy(self.ob_space, np.dtype(self._store.dtype.as_numpy_dtype), layers, head, mean_std)
+
+        def actor(observation):
+            ob = self._batch(observation)
+            return act(ob, self.pdtype.noise(self.np_random, len(ob)) if stochastic else None)
+        return actor
+
+    def _latent_layers(self, arrays):
+        """`_policy_latent` as layers of common/actors.py, or None."""
+        if self.pdtype.own_state_network:
+            return []
+        layers = getattr(self._policy_network, 'layers', None)
+        return layers and layers(actors.in_scope(arrays, 'pi'))
 
     def _batch(self, observation):
         return adjust_shape(self.ob_space.shape, observation)
@@ -123,46 +181,72 @@ class PolicyWithValue(Policy):
         self._value_network = value_network
         super().__init__(env.observation_space, policy_network, pdtype, normalize_observations, np_random, dtype, spec)
         self.vf_var_list = self._store.in_scope('vf')
-        self._value = tf_util.function(self.vf, self.X)
-        self._step = tf_util.function(self._evaluate, self.X, self._noise)
+        self._value = tf_util.function(self.vf, self.X, *self.state_inputs)
+        self._step = tf_util.function(self._evaluate, self.X, self._noise, *self.state_inputs)
+        self._step_mode = tf_util.function(lambda ob, *state: self._evaluate(ob, None, *state), self.X,
+                                           *self.state_inputs)
 
     def _create_variables(self, ob):
-        super()._create_variables(ob)
-        self.vf(ob)
+        self.pd_and_vf(ob)
 
-    def vf(self, ob: tf.Tensor) -> tf.Tensor:
+    def vf(self, ob: tf.Tensor, S: tf.Tensor | None = None, M: tf.Tensor | None = None, nsteps: int = 1) -> tf.Tensor:
         """The values at observations [B, ...], [B]."""
         with self._store.as_default():
             x = self._encode(ob)
-            if self._value_network is None:
-                latent = self._latent(self._policy_network, x, 'pi')
-            else:
-                latent = self._latent(self._value_network, x, 'vf')
-            return fc(latent, 'vf', 1)[:, 0]
+            return self._vf(x, self._policy_latent(x, S, M, nsteps)[0] if self._value_network is None else None)
 
-    def _evaluate(self, ob, noise):
-        pd = self.pd(ob)
-        action = pd.sample(noise)
-        return action, self.vf(ob), pd.neglogp(action)
+    def _vf(self, x, policy_latent):
+        shared = self._value_network is None
+        return fc(policy_latent if shared else self._latent(self._value_network, x, 'vf'), 'vf', 1)[:, 0]
 
-    def step(self, observation: np.ndarray) -> tuple:
-        """(actions, values, None, -log p(actions)) of one observation or a batch; the third is a recurrent state."""
+    def pd_and_vf(self, ob: tf.Tensor, S: tf.Tensor | None = None, M: tf.Tensor | None = None,
+                  nsteps: int = 1) -> tuple[Pd, tf.Tensor, tf.Tensor | None]:
+        """(`pd`, `vf`, states after the last steps [nenv, n] or None); a shared network is evaluated once for both."""
+        with self._store.as_default():
+            x = self._encode(ob)
+            latent, state = self._policy_latent(x, S, M, nsteps)
+            return self._head(latent), self._vf(x, latent), state
+
+    def _evaluate(self, ob, noise, *state):
+        pd, vf, state = self.pd_and_vf(ob, *state)
+        action = pd.mode() if noise is None else pd.sample(noise)
+        return action, vf, state, pd.neglogp(action)
+
+    def step(self, observation: np.ndarray, S: np.ndarray | None = None, M: np.ndarray | None = None,
+             stochastic: bool = True) -> tuple:
+        """(actions, values, new states or None, -log p(actions)) of one observation, or of one per environment.
+
+        S: the states that the last step gave, None for the first; M: whether that step ended an episode. Actions are
+        the deterministic ones if not `stochastic`.
+        """
         ob = self._batch(observation)
-        a, v, neglogp = self._step(ob, self.pdtype.noise(self.np_random, len(ob)))
-        return a, v, None, neglogp
+        state = self._state(S, M, len(ob))
+        if not stochastic:
+            return self._step_mode(ob, *state)
+        return self._step(ob, self.pdtype.noise(self.np_random, len(ob)), *state)
 
-    def value(self, ob: np.ndarray) -> np.ndarray:
-        """Value estimates [B] of one observation or a batch."""
-        return self._value(self._batch(ob))
+    def _state(self, S, M, nenv):
+        """Values for `state_inputs`, one step long."""
+        if not self.recurrent:
+            return []
+        return [self.initial_state(nenv) if S is None else S, np.zeros(nenv) if M is None else np.asarray(M, 'float32')]
+
+    def value(self, ob: np.ndarray, S: np.ndarray | None = None, M: np.ndarray | None = None) -> np.ndarray:
+        """Value estimates [B] of one observation or a batch; S and M as in `step`."""
+        ob = self._batch(ob)
+        return self._value(ob, *self._state(S, M, len(ob)))
 
 def build_policy(env: gym.Env, policy_network: str | Callable, value_network: str | Callable | None = None,
                  normalize_observations: bool = False, policy: str | None = None, **policy_kwargs) -> Callable:
     """A function `policy_fn(np_random=None, dtype='float32')` that makes `PolicyWithValue`s for the spaces of `env`.
 
     policy_network: a registered name, or a function of the encoded observation; value_network: 'copy' (the same, with
-    variables of its own), 'shared' or None (the policy's latent), or a function; policy: see `make_pdtype`;
-    policy_kwargs: keywords of the named network and of the policy. Raises UsageError for keywords neither knows.
+    variables of its own), 'shared' or None (the policy's latent, the only one for recurrent networks), or a function;
+    policy: see `make_pdtype`; policy_kwargs: keywords of the named network and of the policy. Raises UsageError for
+    keywords neither knows.
     """
+    if value_network is None:
+        value_network = 'shared'
     spec = {'network': policy_network, 'value_network': value_network, 'policy': policy,
             'normalize_observations': normalize_observations, **policy_kwargs}
     spec = {name: _jsonable(value) for name, value in spec.items()}
@@ -172,9 +256,10 @@ def build_policy(env: gym.Env, policy_network: str | Callable, value_network: st
     policy_network = builder(**network_kwargs)
     pdtype = make_pdtype(env.action_space, policy, **family_kwargs)
 
-    if any(getattr(network, 'recurrent', False) for network in (policy_network, value_network)):
-        raise UsageError(f'recurrent network {spec["network"]!r} is not supported here, nor by upstream with a value '
-                         'network of its own: use a feed-forward one such as mlp or cnn')
+    if value_network != 'shared' and any(getattr(n, 'recurrent', False) for n in (policy_network, value_network)):
+        raise UsageError(f'recurrent network {spec["network"]!r}: a value network of its own (value_network='
+                         f"{spec['value_network']!r}) is supported for feed-forward ones only, such as mlp or cnn; a2c "
+                         "and ppo2 take recurrent ones with value_network='shared'")
     if value_network == 'copy':
         value_network = policy_network
     elif value_network == 'shared':
@@ -182,7 +267,8 @@ def build_policy(env: gym.Env, policy_network: str | Callable, value_network: st
     elif value_network is not None and not callable(value_network):
         raise UsageError(f"value_network={value_network!r}: use 'copy', 'shared' or a function")
     if value_network is None and pdtype.own_state_network:
-        raise UsageError("a shared value network needs a policy that stands on it: use flow_state_net='network'")
+        raise UsageError("a shared value network needs a policy that stands on it: use value_network='copy' or "
+                         "flow_state_net='network'")
 
     def policy_fn(np_random=None, dtype='float32'):
         return PolicyWithValue(env, policy_network, pdtype, value_network, normalize_observations, np_random, dtype,

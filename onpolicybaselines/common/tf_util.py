@@ -227,9 +227,12 @@ def layer_norm(x: tf.Tensor, epsilon: float = 1e-12) -> tf.Tensor:
 # Compiled functions of arrays
 # ================================================================
 
-def function(f: Callable, *inputs: tf.TensorSpec) -> Callable:
-    """`f` compiled once for arguments like `inputs`; takes arrays of any dtype that fits, gives numpy arrays."""
-    compiled = tf.function(f, input_signature=inputs, autograph=False)
+def function(f: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable:
+    """`f` compiled once for arguments like `inputs`; takes arrays of any dtype that fits, gives numpy arrays.
+
+    xla: by XLA, which takes longer, once for each shape of arguments, and makes many small operations a few fast ones.
+    """
+    compiled = tf.function(f, input_signature=inputs, autograph=False, jit_compile=xla)
 
     def call(*args):
         return to_numpy(compiled(*(tf.constant(arg, spec.dtype) for (arg, spec) in zip(args, inputs, strict=True))))
@@ -395,6 +398,8 @@ def adjust_shape(shape: Sequence[int], data: np.ndarray) -> np.ndarray:
     Raises ValueError where the sizes do not fit.
     """
     data = np.asarray(data)
+    if data.ndim == len(shape) + 1 and data.shape[1:] == shape:
+        return data
     if data.shape[data.ndim - len(shape):] != tuple(shape):
         raise ValueError(f'shape {data.shape} is not that of one or several items of shape {tuple(shape)}')
     return data.reshape(-1, *shape)

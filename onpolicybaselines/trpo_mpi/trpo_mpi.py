@@ -44,44 +44,47 @@ def traj_segment_generator(pi: PolicyWithValue, env: VecEnv, horizon: int, stoch
     cur_ep_len = np.zeros(env.num_envs, int)
 
     while True:
+        actor = pi.actor(stochastic)
+        prevac = ac
         # Initialize history arrays
-        obs, acs, prevacs, rews, news = [], [], [], [], []
-        ep_rets, ep_lens, final_obs = [], [], {}
+        obs, acs, rews, news, ended = [], [], [], [], {}
         for i in range(horizon):
-            prevac = ac
-            ac = pi.act(ob, stochastic)
+            ac = actor(ob)
             obs.append(ob)
             news.append(new)
             acs.append(ac)
-            prevacs.append(prevac)
 
-            ob, rew, done, infos = env.step(ac)
+            ob, rew, new, infos = env.step(ac)
             rews.append(rew)
-            new = done.astype('int32')
+            for n in new.nonzero()[0]:
+                ended[i, n] = infos[n]
 
-            cur_ep_ret += rew
-            cur_ep_len += 1
-            for n in np.flatnonzero(done):
-                # a Monitor inside knows the raw return, whatever scales the rewards further out
-                ep_rets.append(infos[n].get('episode', {}).get('r', cur_ep_ret[n]))
-                ep_lens.append(int(cur_ep_len[n]))
-                if infos[n].get('TimeLimit.truncated'):
-                    final_obs[i, n] = infos[n]['terminal_observation']
-                cur_ep_ret[n] = 0
-                cur_ep_len[n] = 0
-
-        seg = {"ob": np.array(obs), "rew": np.array(rews, 'float32'), "new": np.array(news),
-               "ac": np.array(acs), "prevac": np.array(prevacs), "nextvpred": pi.value(ob) * (1 - new),
-               "ep_rets": ep_rets, "ep_lens": ep_lens}
+        obs = np.array([*obs, ob])
+        seg = {"ob": obs[:-1], "rew": np.array(rews, 'float32'), "new": np.array(news, 'int32'),
+               "ac": np.array(acs), "prevac": np.array([prevac, *acs[:-1]])}
         for name in ("ob", "ac", "rew"):
             if not np.isfinite(seg[name]).all():
                 t, n = np.argwhere(~np.isfinite(seg[name]))[0][:2]
                 raise FloatingPointError(f'{name} is not finite at step {t} of the segment, environment {n}: '
                                          f'{seg[name][t, n]}')
-        seg["vpred"] = pi.value(seg["ob"]).reshape(horizon, env.num_envs)
+
+        seg["ep_rets"], seg["ep_lens"] = [], []
+        rets = np.cumsum([cur_ep_ret, *rews], axis=0) # of the episode so far, before each step and after the last
+        for (i, n), info in ended.items():
+            # a Monitor inside knows the raw return, whatever scales the rewards further out
+            seg["ep_rets"].append(info.get('episode', {}).get('r', rets[i+1, n]))
+            seg["ep_lens"].append(int(cur_ep_len[n]) + i+1)
+            rets[i+1:, n] -= rets[i+1, n]
+            cur_ep_len[n] = -(i+1)
+        cur_ep_ret = rets[-1]
+        cur_ep_len += horizon
+
+        vpred = pi.value(obs).reshape(horizon + 1, env.num_envs)
+        seg["vpred"], seg["nextvpred"] = vpred[:-1], vpred[-1] * (1 - new)
         seg["finalvpred"] = np.zeros_like(seg["vpred"])
-        if final_obs:
-            seg["finalvpred"][tuple(np.transpose(list(final_obs)))] = pi.value(np.array(list(final_obs.values())))
+        cut = {at: info['terminal_observation'] for at, info in ended.items() if info.get('TimeLimit.truncated')}
+        if cut:
+            seg["finalvpred"][tuple(np.transpose(list(cut)))] = pi.value(np.array(list(cut.values())))
         yield seg
 
 def add_vtarg_and_adv(seg: dict, gamma: float, lam: float, bootstrap_truncated: bool = False) -> None:
@@ -101,6 +104,8 @@ def add_vtarg_and_adv(seg: dict, gamma: float, lam: float, bootstrap_truncated: 
         gaelam[t] = lastgaelam = delta + gamma * lam * nonterminal * lastgaelam
     seg["tdlamret"] = seg["adv"] + seg["vpred"]
 
+XLA_PAYS = 200 # updates: about what compiling a flow costs, over what it then saves per update
+
 loss_names = ["optimgain", "meankl", "entloss", "surrgain", "entropy"]
 
 @dataclass
@@ -110,9 +115,10 @@ class Functions:
     compute_losses: Callable
     compute_lossandgrad: Callable
     compute_fvp: Callable
-    compute_vflossandgrad: Callable
+    vflossandgrad: Callable # of tensors: compiled as a part of the fit
 
-def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'hessian') -> Functions:
+def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'hessian',
+                   xla: bool = False) -> Functions:
     """The losses of TRPO, written once, and what is derived from them.
 
     th, thold: flat vectors of the new and the old policy; ob, ac, atarg: observations, actions, advantages [B, ...];
@@ -130,30 +136,35 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
     def mean(x):
         return tf.reduce_mean(tf.cast(x, tf.float64))
 
-    def meankl_of(oldpd, pd, ac):
-        return mean(oldpd.kl(pd) if pd.has_analytic_kl else oldpd.sampled_kl(pd, ac))
-
-    def entropy_of(pd, noise):
+    def entropy_of(pd, logp, ratio, noise):
         if pd.has_analytic_entropy:
             return pd.entropy()
+        if ent_coef == 0: # of the taken actions: nothing but a number to log
+            return -ratio * logp
         return pd.sampled_entropy(tf.shape(noise)[0] // tf.shape(pd.flatparam())[0], noise)
+
+    def losses_of(pd, logp, oldlogp, kl, atarg, noise):
+        ratio = tf.exp(logp - oldlogp) # advantage * pnew / pold
+        surrgain = mean(ratio * atarg)
+
+        meanent = mean(entropy_of(pd, logp, ratio, noise))
+        entbonus = ent_coef * meanent
+
+        optimgain = surrgain + entbonus
+        return [optimgain, mean(kl), entbonus, surrgain, meanent]
 
     def losses(th, thold, ob, ac, atarg, noise):
         pd, oldpd = pd_at(th, ob), pd_at(thold, ob)
-        meankl = meankl_of(oldpd, pd, ac)
-        meanent = mean(entropy_of(pd, noise))
-        entbonus = ent_coef * meanent
-
-        ratio = tf.exp(pd.logp(ac) - oldpd.logp(ac)) # advantage * pnew / pold
-        surrgain = mean(ratio * atarg)
-
-        optimgain = surrgain + entbonus
-        return [optimgain, meankl, entbonus, surrgain, meanent]
+        logp, oldlogp = pd.logp(ac), oldpd.logp(ac)
+        return losses_of(pd, logp, oldlogp, oldpd.kl(pd) if pd.has_analytic_kl else oldlogp - logp, atarg, noise)
 
     def lossandgrad(th, ob, ac, atarg, noise):
+        # at the old policy itself
         with tf.GradientTape() as tape:
             tape.watch(th)
-            lossvals = losses(th, tf.stop_gradient(th), ob, ac, atarg, noise)
+            pd = pd_at(th, ob)
+            logp = pd.logp(ac)
+            lossvals = losses_of(pd, logp, tf.stop_gradient(logp), tf.zeros_like(logp), atarg, noise)
         return lossvals, tape.gradient(lossvals[0], th)
 
     def hessian_fvp(flat_tangent, th, ob, ac):
@@ -161,7 +172,10 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
             outer.watch(th)
             with tf.GradientTape() as inner:
                 inner.watch(th)
-                dist = meankl_of(pd_at(tf.stop_gradient(th), ob), pd_at(th, ob), ac)
+                pd = pd_at(th, ob)
+                oldpd = pd.at(tf.stop_gradient(pd.flatparam()))
+                # the old policy is constant, so of a sampled divergence log pi(a|s) alone has derivatives
+                dist = mean(oldpd.kl(pd) if pd.has_analytic_kl else -pd.logp(ac))
             gvp = tf.tensordot(inner.gradient(dist, th), flat_tangent, 1)
         return outer.gradient(gvp, th)
 
@@ -182,10 +196,12 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
         jvp = linear.gradient(gvp, weights)
         return tape.gradient(logp, th, output_gradients=jvp / tf.cast(tf.size(jvp), jvp.dtype))
 
-    def vflossandgrad(ob, ret):
+    def vflossandgrad(thvf, ob, ret):
         with tf.GradientTape() as tape:
-            vferr = tf.reduce_mean(tf.square(pi.vf(ob) - ret))
-        return U.flatgrad(tape.gradient(vferr, pi.vf_var_list), pi.vf_var_list)
+            tape.watch(thvf)
+            with pi.at(thvf, pi.vf_var_list):
+                vferr = tf.reduce_mean(tf.square(pi.vf(ob) - ret))
+        return tape.gradient(vferr, thvf)
 
     fvp = {'hessian': hessian_fvp, 'gauss_newton': gauss_newton_fvp, 'released': released_fvp}[fisher]
     dtype = pi.var_list[0].dtype
@@ -197,8 +213,8 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
     return Functions(
         compute_losses=U.function(losses, th, th, pi.X, ac, atarg, noise),
         compute_lossandgrad=U.function(lossandgrad, th, pi.X, ac, atarg, noise),
-        compute_fvp=U.function(fvp, th, th, pi.X, ac),
-        compute_vflossandgrad=U.function(vflossandgrad, pi.X, atarg))
+        compute_fvp=U.function(fvp, th, th, pi.X, ac, xla=xla),
+        vflossandgrad=vflossandgrad)
 
 def _action_dtype(pi, dtype):
     sample_dtype = pi.pdtype.sample_dtype()
@@ -301,6 +317,7 @@ def learn(*,
         bootstrap_truncated: bool = False,
         ep_window: int = 40,
         check_every: int = 20,
+        xla: bool | None = None,
         **network_kwargs
         ) -> PolicyWithValue:
     '''
@@ -327,10 +344,12 @@ def learn(*,
                             mean of s s' with s the score of the taken actions, positive semi-definite by construction
     fvp_subsample           every how many-th step enters the Fisher-vector products
     kl_margin, backtrack_iters, backtrack_coeff     line search: accepts up to kl_margin * max_kl; trials; shrinkage
-    ent_samples             actions per state in a sampled entropy (1 if ent_coef is 0: only logged)
+    ent_samples             actions per state in a sampled entropy (if ent_coef is 0, that of the batch is logged)
     bootstrap_truncated     value what lies beyond a time limit; upstream takes a time limit for an end
     ep_window               episodes that EpRewMean and EpLenMean average over
     check_every             updates between checks that all ranks hold the same parameters
+    xla                     compile Fisher-vector products and the fit of the value function by XLA: a longer start
+                            (20 s for a flow), faster updates; None does so for runs of at least 200 updates
     **network_kwargs        keywords of the network's builder and of the policy
 
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that
@@ -360,9 +379,12 @@ def learn(*,
     pi = policy(np_random)
     if pi.recurrent:
         raise UsageError(f'trpo_mpi takes feed-forward networks only, such as mlp or cnn, not {network!r}')
-    functions = make_functions(pi, ent_coef, fisher)
+    if xla is None:
+        xla = max(max_iters, total_timesteps // (nworkers * timesteps_per_batch)) >= XLA_PAYS
+    functions = make_functions(pi, ent_coef, fisher, xla)
 
     vfadam = MpiAdam(pi.vf_var_list)
+    fit_vf = vfadam.minimize(functions.vflossandgrad, pi.X, tf.TensorSpec([None], pi.vf_var_list[0].dtype), xla=xla)
 
     get_flat = U.GetFlat(pi.var_list)
     set_from_flat = U.SetFromFlat(pi.var_list)
@@ -415,7 +437,7 @@ def learn(*,
 
         if hasattr(pi, "ob_rms"): pi.ob_rms.update(ob) # update running mean/std for policy
 
-        noise = pi.pdtype.noise(np_random, len(ob) * (ent_samples if ent_coef else 1))
+        noise = pi.pdtype.noise(np_random, len(ob) * ent_samples if ent_coef else 0)
         thnew, meanlosses, info = trust_region_step(
             functions, get_flat(), (ob, ac, atarg), noise, max_kl=max_kl, cg_iters=cg_iters, cg_damping=cg_damping,
             fvp_subsample=fvp_subsample, kl_margin=kl_margin, backtrack_iters=backtrack_iters,
@@ -428,11 +450,10 @@ def learn(*,
         for (lossname, lossval) in zip(loss_names, meanlosses, strict=True):
             logger.record_tabular(lossname, lossval)
 
-        for _ in range(vf_iters):
-            for (mbob, mbret) in dataset.iterbatches((ob, tdlamret), include_final_partial_batch=False,
-                                                     batch_size=min(vf_batchsize, len(ob)), np_random=np_random):
-                g = functions.compute_vflossandgrad(mbob, mbret)
-                vfadam.update(g, vf_stepsize)
+        minibatches = [inds for _ in range(vf_iters)
+                       for (inds,) in dataset.iterbatches((np.arange(len(ob)),), include_final_partial_batch=False,
+                                                          batch_size=min(vf_batchsize, len(ob)), np_random=np_random)]
+        fit_vf((ob, tdlamret), minibatches, vf_stepsize)
 
         logger.record_tabular("ev_tdlam_before", explained_variance(vpredbefore, tdlamret))
 

@@ -77,3 +77,8 @@ def test_discount_with_boundaries_per_feature():
     x = np.ones((3, 2), int)
     y = math_util.discount_with_boundaries(x, np.array([[1, 1], [0, 1], [0, 0]]), 0.5)
     np.testing.assert_array_equal(y, [[1.75, 1.0], [1.5, 1.5], [1.0, 1.0]])
+
+
+def test_safemean():
+    assert math_util.safemean([1, 2, 6]) == 3
+    assert np.isnan(math_util.safemean([]))

@@ -269,10 +269,10 @@ def test_lstm(name, kwargs, layer_norm):
 
     store = VariableStore('float64', np.random.default_rng(0))
     with store.as_default():
-        network_fn(tf.constant(X), S, M.ravel(), nenv)
+        network_fn(tf.constant(X), S, M.ravel(), nsteps)
         for v in store.variables.values():
             v.assign_add(0.3 * np_random.standard_normal(v.shape))
-        out, new_state = network_fn(tf.constant(X), S, M.ravel(), nenv)
+        out, new_state = network_fn(tf.constant(X), S, M.ravel(), nsteps)
         scope = 'lnlstm' if layer_norm else 'lstm'
         expected_shapes = LNLSTM_SHAPES if layer_norm else LSTM_SHAPES
         assert [(n, tuple(v.shape)) for n, v in store.variables.items()] == [
@@ -286,7 +286,7 @@ def test_lstm(name, kwargs, layer_norm):
         halves, state = [], S
         for steps in (slice(0, 2), slice(2, 4)):
             x = X.reshape(nenv, nsteps, 2, 3)[:, steps].reshape(-1, 2, 3)
-            half, state = network_fn(tf.constant(x), state, M[:, steps].ravel(), nenv)
+            half, state = network_fn(tf.constant(x), state, M[:, steps].ravel(), 2)
             halves.append(half.numpy().reshape(nenv, 2, nlstm))
         np.testing.assert_allclose(np.concatenate(halves, axis=1).reshape(-1, nlstm), out, rtol=1e-12)
         np.testing.assert_allclose(state, new_state, rtol=1e-12)
@@ -301,7 +301,7 @@ def test_mask_hides_everything_before_it():
     with VariableStore('float64', np.random.default_rng(0)).as_default():
         for _ in range(2):
             X[:2] = np_random.standard_normal((2, 3))
-            outs.append(network_fn(tf.constant(X), np_random.standard_normal((1, 2 * nlstm)), M, 1)[0].numpy())
+            outs.append(network_fn(tf.constant(X), np_random.standard_normal((1, 2 * nlstm)), M, 6)[0].numpy())
     assert np.all(outs[0][:2] != outs[1][:2])
     np.testing.assert_array_equal(outs[0][2:], outs[1][2:])
 
@@ -318,7 +318,7 @@ def test_recurrent_networks_of_images(name, kwargs, scope, nlstm, features):
     network_fn = models.get_network_builder(name)(**kwargs)
     S, M = network_fn.initial_state(nenv), np.array([1, 0, 1, 0.])
     assert S.shape == (nenv, 2 * nlstm)
-    out, values = build(lambda: network_fn, X, S, M, nenv)
+    out, values = build(lambda: network_fn, X, S, M, nsteps)
     assert out[0].shape == (nenv * nsteps, nlstm) and out[1].shape == S.shape
     convolutions = models.build_impala_cnn if features == 256 else models.nature_cnn
     h, feature_values = build(lambda: convolutions, X)

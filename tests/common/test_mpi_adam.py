@@ -62,6 +62,55 @@ def test_resumes_from_its_attributes():
     np.testing.assert_array_equal(second.getflat(), whole.getflat())
 
 
+def quadratic(theta, centre, weight):
+    """Gradient of the mean of weight * |theta - centre|^2 / 2."""
+    return tf.reduce_mean(weight[:, tf.newaxis] * (theta - centre), axis=0)
+
+
+def quadratic_data():
+    np_random = np.random.default_rng(1)
+    minibatches = [np_random.permutation(20)[:4] for _ in range(7)]
+    return (make_gradients(2, 20), np_random.uniform(0., 2., 20).astype('float32')), minibatches
+
+
+SPECS = tf.TensorSpec([None, 14]), tf.TensorSpec([None])
+
+
+@pytest.mark.parametrize('xla', [False, True])
+def test_updates_in_one_call(xla):
+    """They are those of `update`, one after the other, and begin where earlier ones ended."""
+    arrays, minibatches = quadratic_data()
+    one, other = MpiAdam(make_variables()), MpiAdam(make_variables())
+    fit = one.minimize(quadratic, *SPECS, xla=xla)
+    fit(arrays, minibatches[:3], 0.1)
+    fit(arrays, minibatches[3:], 0.05)
+    for i, rows in enumerate(minibatches):
+        g = quadratic(other.getflat(), *(tf.constant(array[rows]) for array in arrays))
+        other.update(g.numpy(), 0.1 if i < 3 else 0.05)
+    assert one.t == other.t == 7
+    for got, want in [(one.getflat(), other.getflat()), (one.m, other.m), (one.v, other.v)]:
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_no_updates_in_one_call():
+    adam = MpiAdam(make_variables())
+    before = adam.getflat()
+    adam.minimize(quadratic, *SPECS)(quadratic_data()[0], [], 0.1)
+    np.testing.assert_array_equal(adam.getflat(), before)
+    assert adam.t == 0
+
+
+def test_not_finite_gradient_in_one_call_changes_nothing():
+    (centre, weight), minibatches = quadratic_data()
+    weight[minibatches[4][0]] = np.nan
+    adam = MpiAdam(make_variables())
+    before = adam.getflat()
+    with pytest.raises(FloatingPointError, match='a gradient of updates 1 to 7 is not finite'):
+        adam.minimize(quadratic, *SPECS)((centre, weight), minibatches, 0.1)
+    np.testing.assert_array_equal(adam.getflat(), before)
+    assert adam.t == 0 and not adam.m.any() and not adam.v.any()
+
+
 @pytest.mark.parametrize('g, error, fault', [
     (np.zeros(13), ValueError, r'shape \(14,\), got \(13,\)'),
     (np.full(14, np.nan), FloatingPointError, 'gradient of update 1 is not finite'),

@@ -260,6 +260,152 @@ def test_image_policy(envs):
     np.testing.assert_allclose(neglogp, np.log(3), atol=0.1)  # fresh: close to uniform
 
 
+def test_policy_and_value_together_evaluate_a_shared_network_once(envs):
+    for value_network, count in [('shared', 2 + 1 + 1), ('copy', 2 + 1 + 2 + 1)]:
+        pi = make(envs['cartpole'], value_network=value_network)
+        ob = tf.constant(batch(envs['cartpole'], 3))
+        with tf_util.recording_layers() as layers:
+            pd, vf, state = pi.pd_and_vf(ob)
+        assert len(layers) == count and state is None
+        np.testing.assert_allclose(pd.logits, pi.pd(ob).logits, rtol=1e-6)
+        np.testing.assert_allclose(vf, pi.vf(ob), rtol=1e-6)
+
+
+def test_states_have_no_effect_without_recurrence(envs):
+    pi, twin = make(envs['hopper']), make(envs['hopper'])
+    ob = batch(envs['hopper'], 3)
+    for x, y in zip(pi.step(ob, S=np.ones((3, 4)), M=np.ones(3)), twin.step(ob), strict=True):
+        np.testing.assert_array_equal(x, y)
+    np.testing.assert_array_equal(pi.value(ob, S=None, M=np.ones(3)), pi.value(ob))
+    assert pi.initial_state(3) is None and not pi.recurrent
+
+
+# ================================================================
+# Recurrent policies
+# ================================================================
+
+RECURRENT = [('hopper', 'lstm'), ('cartpole', 'lnlstm'), ('multidiscrete', 'lstm'), ('image', 'cnn_lstm')]
+NENV, NSTEPS = 3, 5
+
+
+def recurrent_policy(env, network, nlstm=6, seed=0, **kwargs):
+    """Away from its initial values: those hardly depend on the state."""
+    pi = make(env, network=network, value_network='shared', nlstm=nlstm, seed=seed, **kwargs)
+    for i, v in enumerate(pi.var_list + pi.vf_var_list):
+        v.assign_add(0.3 * np.random.default_rng(i).standard_normal(v.shape) / max(1, np.sqrt(v.shape[0] / 6)))
+    return pi
+
+
+def rollout(env, seed=0):
+    """Observations [NSTEPS, NENV, ...], states before [NENV, n], and starts of episodes [NSTEPS, NENV] in the midst."""
+    rng = np.random.default_rng(seed)
+    starts = np.zeros((NSTEPS, NENV))
+    starts[0, 0] = starts[2, 1] = starts[3, 0] = starts[NSTEPS - 1, 2] = 1
+    ob = batch(env, NSTEPS * NENV)
+    return ob.reshape(NSTEPS, NENV, *ob.shape[1:]), rng.standard_normal((NENV, 12)).astype('f'), starts
+
+
+def env_major(x):
+    return np.swapaxes(x, 0, 1).reshape(-1, *np.shape(x)[2:])
+
+
+@pytest.mark.parametrize('name, network', RECURRENT)
+def test_steps_one_by_one_are_the_unrolled_batch(envs, name, network):
+    """What acting saw, training sees: values, log-probabilities and the last state, across starts of episodes."""
+    pi = recurrent_policy(envs[name], network)
+    obs, S0, starts = rollout(envs[name])
+    S, steps = S0, []
+    for ob, M in zip(obs, starts, strict=True):
+        value = pi.value(ob, S, M)
+        *step, S, neglogp = pi.step(ob, S, M)
+        assert S.shape == (NENV, 12)
+        np.testing.assert_allclose(step[1], value, rtol=1e-6)
+        steps.append((*step, neglogp))
+    actions, values, neglogps = (env_major(x) for x in zip(*steps, strict=True))
+
+    ob, M = tf.constant(env_major(obs), pi.X.dtype), tf.constant(env_major(starts), tf.float32)
+    pd, vf, last = pi.pd_and_vf(ob, tf.constant(S0), M, nsteps=NSTEPS)
+    np.testing.assert_allclose(vf, values, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(pd.neglogp(tf.constant(actions)), neglogps, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(last, S, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(pi.vf(ob, tf.constant(S0), M, NSTEPS), vf, rtol=1e-6)
+    np.testing.assert_allclose(pi.pd(ob, tf.constant(S0), M, NSTEPS).flatparam(), pd.flatparam(), rtol=1e-6)
+    forgetful = pi.vf(ob, tf.constant(S0), M * 0, NSTEPS)
+    assert np.abs(forgetful - values).max() > 1e-3  # the starts of episodes did matter
+
+
+@pytest.mark.parametrize('name, network', RECURRENT)
+def test_start_of_an_episode_is_the_zero_state(envs, name, network):
+    pi = recurrent_policy(envs[name], network)
+    (ob, *_), S, _ = rollout(envs[name])
+    np.testing.assert_array_equal(pi.initial_state(NENV), np.zeros((NENV, 12)))
+    fresh = pi.step(ob, stochastic=False)
+    for S_, M in [(S, np.ones(NENV)), (pi.initial_state(NENV), np.zeros(NENV)), (None, [False] * NENV)]:
+        for x, y in zip(pi.step(ob, S_, M, stochastic=False), fresh, strict=True):
+            np.testing.assert_array_equal(x, y)
+    np.testing.assert_array_equal(pi.value(ob), fresh[1])
+    remembering = pi.step(ob, S, stochastic=False)
+    assert np.all(remembering[1] != fresh[1])
+    mixed = pi.step(ob, S, np.array([1, 0, 0]), stochastic=False)[1]
+    np.testing.assert_array_equal(mixed, [fresh[1][0], *remembering[1][1:]])
+    as_batch = tf.constant(ob, pi.X.dtype)
+    np.testing.assert_allclose(pi.vf(as_batch), fresh[1], rtol=1e-6)
+    np.testing.assert_allclose(pi.pd(as_batch).mode(), fresh[0], rtol=1e-5)
+
+
+def test_deterministic_steps(envs):
+    pi, twin = recurrent_policy(envs['hopper'], 'lstm'), recurrent_policy(envs['hopper'], 'lstm')
+    (ob, *_), S, M = rollout(envs['hopper'])
+    for _ in range(2):
+        action, value, _, neglogp = pi.step(ob, S, M[0], stochastic=False)
+        pd = pi.pd(tf.constant(ob, tf.float32), tf.constant(S), tf.constant(M[0], tf.float32))
+        np.testing.assert_allclose(action, pd.mean, rtol=1e-5)
+        np.testing.assert_allclose(neglogp, pd.neglogp(tf.constant(action)), rtol=1e-5)
+    for x, y in zip(pi.step(ob, S, M[0]), twin.step(ob, S, M[0]), strict=True):
+        np.testing.assert_array_equal(x, y)  # no noise was used up
+    assert np.any(pi.step(ob, S, M[0])[0] != action)
+
+
+def test_gradients_reach_back_through_time_as_far_as_the_episode(envs):
+    pi = recurrent_policy(envs['hopper'], 'lstm', dtype='float64')
+    obs, S, starts = rollout(envs['hopper'])
+    ob = tf.constant(env_major(obs), tf.float64)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(ob)
+        pd, vf, _ = pi.pd_and_vf(ob, tf.constant(S), tf.constant(env_major(starts)), nsteps=NSTEPS)
+        lasts = tf.reshape(vf, [NENV, NSTEPS])[:, -1]
+        total = tf.reduce_sum(pd.logp(tf.zeros([NENV * NSTEPS, 3], tf.float64)) + vf)
+    reached = np.any(np.reshape(tape.gradient(lasts, ob), [NENV, NSTEPS, -1]) != 0, axis=-1)
+    np.testing.assert_array_equal(reached, [[False] * 3 + [True] * 2, [False] * 2 + [True] * 3, [False] * 4 + [True]])
+    assert all(g is not None for g in tape.gradient(total, pi.var_list + pi.vf_var_list))
+
+
+def test_recurrent_policy_is_saved_and_loaded(envs, tmp_path):
+    path = str(tmp_path / 'model.npz')
+    saved, loaded = recurrent_policy(envs['hopper'], 'lstm', normalize=True), make(
+        envs['hopper'], network='lstm', value_network=None, nlstm=6, seed=1, normalize=True)
+    saved.save(path)
+    loaded.load(path)
+    (ob, *_), S, M = rollout(envs['hopper'])
+    for x, y in zip(saved.step(ob, S, M[0], stochastic=False), loaded.step(ob, S, M[0], stochastic=False), strict=True):
+        np.testing.assert_array_equal(x, y)
+    _, meta = tf_util.load_variables(path)
+    assert meta['spec'] == {'network': 'lstm', 'nlstm': 6, 'value_network': 'shared', 'policy': None,
+                            'normalize_observations': True}
+
+
+def test_trpo_takes_no_recurrent_network(envs):
+    from onpolicybaselines.trpo_mpi import trpo_mpi
+    for value_network, fault in [('copy', 'recurrent network'), ('shared', 'feed-forward networks only')]:
+        with pytest.raises(UsageError, match=fault):
+            trpo_mpi.learn(network='lstm', env=envs['cartpole'], total_timesteps=100, value_network=value_network)
+
+
+def test_act_of_a_recurrent_policy_is_refused(envs):
+    with pytest.raises(UsageError, match='use step'):
+        recurrent_policy(envs['hopper'], 'lstm').act(np.zeros(11))
+
+
 # ================================================================
 # Observation filter
 # ================================================================
@@ -446,8 +592,8 @@ def test_missing_and_garbage_files_are_refused(envs, tmp_path):
     ('hopper', ('mlp', 'mlp'), {}, "'mlp'"),
     ('hopper', ('mlp', 'shared', False, 'flow'), {}, "flow_state_net='network'"),
     ('hopper', ('mlp', None, False, 'flow'), {}, "flow_state_net='network'"),
-    ('hopper', ('lstm',), {}, "'lstm' is not supported"),
-    ('image', ('cnn_lnlstm', 'copy'), {}, "'cnn_lnlstm' is not supported"),
+    ('hopper', ('lstm', 'copy'), {}, "recurrent network 'lstm': a value network of its own (value_network='copy')"),
+    ('image', ('cnn_lnlstm', mlp()), {}, "recurrent network 'cnn_lnlstm': a value network of its own"),
     ('hopper', ('mlp',), {'activation': 'rellu'}, "'rellu'"),
     ('hopper', ('mlp', 'copy', False, 'gmm'), {'gmm_components': 0}, 'at least one component'),
 ])
@@ -468,9 +614,8 @@ def test_misspelt_keyword_of_a_convolutional_network_is_refused(envs, network):
 def test_recurrent_value_network_is_refused(envs):
     recurrent = lambda x: x
     recurrent.recurrent = True
-    for networks in [('mlp', recurrent), (recurrent, None)]:
-        with pytest.raises(UsageError, match='recurrent'):
-            build_policy(envs['hopper'], *networks)
+    with pytest.raises(UsageError, match='recurrent'):
+        build_policy(envs['hopper'], 'mlp', recurrent)
 
 
 def test_keywords_reach_network_and_policy(envs):

@@ -39,7 +39,8 @@ def masks(trace):
 def port(trace):
     """(policy, its place in the recorded vectors, functions of its parameters)."""
     shapes = {name.split('policy.')[1]: shape for name, shape in variables(trace).items()}
-    policy = MlpPolicy(acktr.ob_dim(trace), acktr.box(trace), 'flow', flow_layers=len(masks(trace)) // 2,
+    policy = MlpPolicy(acktr.ob_dim(trace), acktr.box(trace), 'flow', kl_estimator='k1', critic_sees='logp',
+                       flow_layers=len(masks(trace)) // 2,
                        flow_units=int(shapes['Nlayer_0.s.dense_1.kernel'][1]),
                        flow_state_units=int(shapes['statelayer.dense_1.kernel'][1]))
     names = mapping(policy.var_list, trace['pi_var_names'], trace['pi_var_shapes'], released_flow(masks(trace)))
@@ -67,9 +68,9 @@ def action_dist(trace, part):
 
 
 def kl(trace, part):
-    n = len(part['standardized_adv'])
-    oldac_dist = part['action_dist'][:n] - constant(trace)
-    return at(trace, part, 'after').compute_kl(part['observation'][:n], part['action'][:n], oldac_dist)
+    ob, ac, _ = batch(part)
+    thold = port(trace)[1].ours(part['pi_before_flat'])
+    return at(trace, part, 'after').compute_kl(thold, ob, ac)
 
 
 def batch(part):

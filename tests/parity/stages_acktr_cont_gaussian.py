@@ -37,7 +37,8 @@ def action_dist(trace, part):
 
 
 def kl(trace, part):
-    return at(trace, part, 'after').compute_kl(part['observation'], part['action'], part['action_dist'])
+    thold = port(trace)[1].ours(part['pi_before_flat'])
+    return at(trace, part, 'after').compute_kl(thold, part['observation'], part['action'])
 
 
 @STAGES.add('actions sent', each=iterations('scaled_action'), rtol=1e-6, reason='float32')

@@ -3,11 +3,13 @@
 Every stage starts from recorded inputs, so that no error of an earlier one is counted again. The modules of the two
 traces choose the stages and their tolerances.
 """
+import dataclasses
 import functools
 from unittest import mock
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from harness import spaces_of
 from mapping import RELEASED_VALUE, SAME_NAMES, mapping, released_flow
 from stages_gae import advantages_of
@@ -39,6 +41,9 @@ class Port:
                              RELEASED_VALUE if self.is_flow else SAME_NAMES)
         self.set_policy, self.set_value = U.SetFromFlat(self.pi.var_list), U.SetFromFlat(self.pi.vf_var_list)
         self.get_value = U.GetFlat(self.pi.vf_var_list)
+        thvf, ret = tf.TensorSpec(self.get_value().shape), tf.TensorSpec([None])
+        self.compute_vfgrad = U.function(self.functions.vflossandgrad, thvf, self.pi.X, ret)
+        self.fit_value = lambda adam: adam.minimize(self.functions.vflossandgrad, self.pi.X, ret)
 
     def _policy_kwargs(self, trace):
         shapes = dict(zip(trace['vf_var_names'].tolist(), trace['vf_var_shapes'], strict=True))
@@ -208,8 +213,7 @@ def updated(port, part, compute_fvp):
     """
     port.use_filter(part)
     trace, functions = part.trace, port.functions
-    functions = trpo_mpi.Functions(functions.compute_losses, functions.compute_lossandgrad, compute_fvp,
-                                   functions.compute_vflossandgrad)
+    functions = dataclasses.replace(functions, compute_fvp=compute_fvp)
     *args, noise = port.batch(part)
     with mock.patch.object(trpo_mpi, 'linesearch', wraps=trpo_mpi.linesearch) as linesearch:
         result = trpo_mpi.trust_region_step(
@@ -311,15 +315,18 @@ def value_fit(part):
     trace, port = part.trace, port_of(part.trace)
     port.use_filter(part)
     port.set_value(port.value.ours(part['vf_flat_before']))
-    adam, grads = MpiAdam(port.pi.vf_var_list), []
+    adam = MpiAdam(port.pi.vf_var_list)
     before = trace.part(f'it{int(part.label.removeprefix("it")) - 1}')
     if 'adam_t_after' in before:
         adam.m, adam.v = (port.value.ours(before[f'adam_{name}_after']) for name in 'mv')
         adam.t = int(before['adam_t_after'])
-    for inds in part['vf_minibatch_inds']:
-        grads.append(port.functions.compute_vflossandgrad(part['ob'][inds], part['tdlamret'][inds]))
-        adam.update(grads[-1], float(trace['hp_vf_stepsize']))
-    return port.get_value(), adam, grads[0], grads[-1]
+    arrays = part['ob'], part['tdlamret']
+    *most, last = part['vf_minibatch_inds']
+    grads = []
+    for minibatches in (most, [last]):
+        grads.append(port.compute_vfgrad(port.get_value(), *(array[minibatches[0]] for array in arrays)))
+        port.fit_value(adam)(arrays, minibatches, float(trace['hp_vf_stepsize']))
+    return port.get_value(), adam, *grads
 
 
 def value_gradient_first(trace, part):

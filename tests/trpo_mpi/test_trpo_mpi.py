@@ -320,6 +320,28 @@ def test_sampled_hessian_and_gauss_newton_agree_in_expectation(name):
 
 # ---------------------------------------------------------------- line search
 
+@pytest.mark.parametrize('name', ['gaussian', 'gmm'])
+def test_xla_computes_the_same_products(name):
+    pi = small_policy(name)
+    th, ob, ac, _, _ = batch_of(pi, 40)
+    v = np.random.default_rng(3).standard_normal(th.size)
+    one, other = (make_functions(pi, xla=xla).compute_fvp(v, th, ob, ac) for xla in (False, True))
+    np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-12)
+
+
+def test_logged_entropy_of_the_taken_actions():
+    """At ent_coef 0; of 20,000 states, against 20 new actions for each. Four standard errors: 1 in 10,000 fails."""
+    pi = small_policy('gmm')
+    thold, ob, ac, atarg, noise = batch_of(pi, 20_000)
+    th = thold + 0.01 * np.random.default_rng(4).standard_normal(thold.size)
+    entropy = make_functions(pi).compute_losses(th, thold, ob, ac, atarg, noise)[4]
+    with pi.at(tf.constant(th)):
+        pd = pi.pd(tf.constant(ob))
+        samples = -pd.logp(tf.constant(ac)).numpy()
+        expected = tf.reduce_mean(pd.sampled_entropy(20)).numpy()
+    assert entropy == pytest.approx(expected, abs=4 * samples.std() * np.sqrt((1 + 1 / 20) / len(ob)) + 0.01)
+
+
 def search(losses_at, max_kl=0.01, **kwargs):
     lossbefore = np.array([1.0, 0.0, 0.0, 1.0, 0.0])
     th = np.array([1., 2.])

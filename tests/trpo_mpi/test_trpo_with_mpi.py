@@ -9,6 +9,7 @@ UPDATE = '''
     import json, sys
     import gymnasium as gym
     import numpy as np
+    import tensorflow as tf
     import onpolicybaselines.common.tf_util as U
     from onpolicybaselines import logger
     from onpolicybaselines.common.mpi_adam import MpiAdam
@@ -41,8 +42,8 @@ UPDATE = '''
         max_kl=0.01, cg_iters=4, cg_damping=0.1)
     check_synced(th, 'policy')
     adam = MpiAdam(pi.vf_var_list)
-    for _ in range(3):
-        adam.update(functions.compute_vflossandgrad(ob, ret), 1e-3)
+    fit = adam.minimize(functions.vflossandgrad, pi.X, tf.TensorSpec([None]))
+    fit((ob, ret), [np.arange(len(ob))] * 3, 1e-3)
     adam.check_synced()
     if rank() == 0:
         print(json.dumps({'th': th.tolist(), 'losses': losses.tolist(), 'stepsize': info['stepsize'],

@@ -29,6 +29,7 @@ class DummyVecEnv(VecEnv):
         VecEnv.__init__(self, len(self.envs), env.observation_space, env.action_space)
         self.keys, _, self.dtypes = obs_space_info(env.observation_space)
         self.single_shape = env.action_space.shape if self.num_envs == 1 else None
+        self.batch_shape = (self.num_envs, *(env.action_space.shape or ()))
         self.actions = None
         self.spec, self.render_mode, self.metadata = env.spec, env.render_mode, env.metadata
 
@@ -36,10 +37,11 @@ class DummyVecEnv(VecEnv):
         """Keep the actions for step_wait(). With one environment, its action may come without the leading axis."""
         if self.actions is not None:
             raise AlreadySteppingError()
-        if self.single_shape is not None and np.shape(actions) == self.single_shape:
-            actions = [actions]
-        elif not hasattr(actions, '__len__') or len(actions) != self.num_envs:
-            raise ValueError('%d environments need as many actions, got %r' % (self.num_envs, actions))
+        if getattr(actions, 'shape', None) != self.batch_shape:
+            if self.single_shape is not None and np.shape(actions) == self.single_shape:
+                actions = [actions]
+            elif not hasattr(actions, '__len__') or len(actions) != self.num_envs:
+                raise ValueError('%d environments need as many actions, got %r' % (self.num_envs, actions))
         self.actions = actions
 
     def step_wait(self) -> Step:
