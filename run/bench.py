@@ -10,6 +10,7 @@ startup  seconds to the end of the first iteration, as multiples of those to imp
          library; memory
 profile  where the time of an iteration goes
 ranks    steps per second under mpirun
+acktr    the same of continuous ACKTR: collecting 2500 steps, the 25 updates of the critic, and all else
 cost     time of an update and memory against batch, action size, flow, network
 """
 import argparse
@@ -137,6 +138,31 @@ def _profiled(trpo_mpi, watch):
         trpo_mpi.MpiAdam.minimize = minimize
 
 
+def acktr(env: str, updates: int = 8, **options) -> dict:
+    """Seconds per batch of continuous ACKTR by part, after its first three."""
+    from onpolicybaselines import logger
+    from onpolicybaselines.acktr import acktr_cont
+    watch, marks = Stopwatch(), []
+
+    class Done(Exception):
+        pass
+
+    def callback(values, _):
+        marks.append((time.perf_counter(), values['timesteps_so_far']))
+        if len(marks) == SKIP + 1:
+            watch.seconds.clear()
+        if len(marks) == SKIP + updates + 1:
+            raise Done
+
+    acktr_cont.rollout = watch.wrap('collect', acktr_cont.rollout)
+    acktr_cont.NeuralNetValueFunction.fit = watch.wrap('critic', acktr_cont.NeuralNetValueFunction.fit)
+    with logger.scoped_configure(format_strs=[]), contextlib.suppress(Done):
+        acktr_cont.learn(env=gym.make(env), total_timesteps=10**9, seed=0, callback=callback, **options)
+    (start, first), (end, last) = marks[SKIP], marks[-1]
+    return {'steps_per_second': (last - first) / (end - start), 'iteration': (end - start) / updates,
+            **{f'phase {name}': seconds / updates for name, seconds in watch.seconds.items()}}
+
+
 def sb3(env: str, updates: int = 6) -> dict:
     """Steps per second of sb3-contrib's TRPO: the same batch, networks, conjugate gradients and fit."""
     import torch
@@ -159,7 +185,7 @@ def sb3(env: str, updates: int = 6) -> dict:
     return {'steps_per_second': 1024 * updates / (times[SKIP + updates] - times[SKIP])}
 
 
-MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3}
+MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3, 'acktr': acktr}
 
 
 def measure(what: str, ranks: int = 0, cache: str | None = None, **options) -> dict:
@@ -276,6 +302,19 @@ def profile(args: argparse.Namespace) -> None:
     record.table(*rows)
 
 
+def acktr_profile(args: argparse.Namespace) -> None:
+    """Milliseconds of one batch of continuous ACKTR by part."""
+    record = Record(args.folder, 'acktr')
+    cases = {name: {'what': 'acktr', 'env': 'Hopper-v5', **options} for name, options in POLICIES.items()}
+    rows = [('policy', 'collecting, ms', 'critic', 'rest', 'updates / collecting')]
+    for case, result in record.measure_in_turn(cases, args.repeats).items():
+        collect, critic = result['phase collect'], result['phase critic']
+        rest = result['iteration'] - collect - critic
+        rows.append((case, *(f'{1000 * seconds:.0f}' for seconds in (collect, critic, rest)),
+                     f'{(critic + rest) / collect:.2f}'))
+    record.table(*rows)
+
+
 def ranks(args: argparse.Namespace) -> None:
     """Steps per second of 1, 2 and 8 ranks on this machine's cores."""
     record = Record(args.folder, 'ranks')
@@ -335,7 +374,7 @@ def _plot_cost(medians, path):
     figure.savefig(path, dpi=110)
 
 
-REPORTS = {'speed': speed, 'startup': startup, 'profile': profile, 'ranks': ranks, 'cost': cost}
+REPORTS = {'speed': speed, 'startup': startup, 'profile': profile, 'acktr': acktr_profile, 'ranks': ranks, 'cost': cost}
 
 
 def main() -> None:

@@ -77,10 +77,24 @@ def discount_with_boundaries(X: np.ndarray, New: np.ndarray, gamma: float) -> np
         the shape of X, and its dtype if that is a float.
     """
     X = np.asarray(X)
-    Y = np.array(X, np.result_type(X, np.float32))
-    for t in range(len(Y) - 2, -1, -1):
-        Y[t] += gamma * Y[t + 1] * np.logical_not(New[t + 1])
+    Y = np.empty(X.shape, np.result_type(X, np.float32))
+    if len(X) < 2:
+        Y[...] = X
+        return Y
+    New = np.reshape(New, np.shape(New) + (1,) * (X.ndim - np.ndim(New)))
+    decay = np.broadcast_to(gamma * np.logical_not(New), X.shape)
+    columns = (array.reshape(len(X), -1).T for array in (Y, X, decay))
+    for y, x, k in zip(*columns, strict=True):
+        y[:] = _backward_sums(x.tolist(), k.tolist())
     return Y
+
+
+def _backward_sums(x, decay):
+    """y[t] = x[t] + decay[t + 1] y[t + 1]; of Python's numbers, which are faster one at a time than numpy's."""
+    y = [x[-1]]
+    for value, k in zip(x[-2::-1], decay[:0:-1], strict=True):
+        y.append(value + k * y[-1])
+    return y[::-1]
 
 
 def safemean(xs: Sequence[float]) -> float:

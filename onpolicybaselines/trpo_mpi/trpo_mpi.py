@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
-from onpolicybaselines.common import dataset, explained_variance, set_global_seeds
+from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance, set_global_seeds
 from onpolicybaselines.common.cg import cg
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import check_ranges
@@ -94,14 +94,9 @@ def add_vtarg_and_adv(seg: dict, gamma: float, lam: float, bootstrap_truncated: 
     """
     new = np.append(seg["new"], np.zeros_like(seg["new"][:1]), axis=0) # nextvpred is 0 if an episode ended
     vpred = np.append(seg["vpred"], np.reshape(seg["nextvpred"], seg["vpred"][:1].shape), axis=0)
-    T = len(seg["rew"])
-    seg["adv"] = gaelam = np.empty(seg["rew"].shape, 'float32')
     rew = seg["rew"] + gamma * seg["finalvpred"] if bootstrap_truncated else seg["rew"]
-    lastgaelam = 0
-    for t in reversed(range(T)):
-        nonterminal = 1-new[t+1]
-        delta = rew[t] + gamma * vpred[t+1] * nonterminal - vpred[t]
-        gaelam[t] = lastgaelam = delta + gamma * lam * nonterminal * lastgaelam
+    delta = rew + gamma * vpred[1:] * (1-new[1:]) - vpred[:-1]
+    seg["adv"] = discount_with_boundaries(delta, seg["new"], gamma * lam).astype('float32')
     seg["tdlamret"] = seg["adv"] + seg["vpred"]
 
 XLA_PAYS = 200 # updates: about what compiling a flow costs, over what it then saves per update
