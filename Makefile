@@ -41,8 +41,9 @@ parity: install  ## compare with recorded numbers of the TensorFlow 1 originals 
 diff: install  ## side-by-side pages against a checkout of openai/baselines (UPSTREAM=folder), into diff/
 	$(BIN)/python -m run.diff $(UPSTREAM)
 
-bench: install  ## training speed against the simulator's
-	$(BIN)/python -m run.bench
+bench: install  ## speed of training against the simulator's and sb3-contrib's (WHAT="speed profile ...")
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m run.bench $(if $(WHAT),--what $(WHAT))
 
 repro: install  ## remake the results of the README
 	$(BIN)/python -m run.learning

@@ -18,6 +18,7 @@ extras = {
     'video': ['imageio', 'imageio-ffmpeg'],
     'atari': ['ale-py', 'opencv-python-headless'],
     'diff': ['pygments'],
+    'bench': ['sb3-contrib'],
 }
 extras['test'] = ['pytest', 'pytest-timeout', 'hypothesis', 'build', 'wheel', 'setuptools',
                   *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff') for package in extras[extra])]

@@ -22,7 +22,7 @@ import numpy as np
 from onpolicybaselines import logger
 from onpolicybaselines.common.cmd_util import common_arg_parser, make_vec_env, parse_unknown_args
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import describe, is_expressible, keywords_of, nearest, parse_value
+from onpolicybaselines.common.keywords import describe, is_expressible, is_switch, keywords_of, nearest, parse_value
 from onpolicybaselines.common.mpi_util import abort, abort_on_exception, get_comm, rank as get_rank, size
 from onpolicybaselines.common.progress import Progress
 from onpolicybaselines.common.vec_env import VecEnv, VecFrameStack
@@ -163,7 +163,13 @@ def get_alg_module(alg: str):
 
 
 def _start_tensorflow():
-    """Import TensorFlow without the lines about its build that it prints, at every start, past all its settings."""
+    """Import TensorFlow without the lines about its build that it prints, at every start, past all its settings, and
+    with a cache of what XLA compiles."""
+    cache = osp.join(os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache'), 'onpolicybaselines', 'xla')
+    with contextlib.suppress(OSError):
+        os.makedirs(cache, exist_ok=True)
+    if os.access(cache, os.W_OK):
+        os.environ.setdefault('TF_XLA_FLAGS', f'--tf_xla_persistent_cache_directory={cache}')
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as greeting:
@@ -255,7 +261,7 @@ def parse_cmdline_kwargs(args: list[str], parameters: dict[str, inspect.Paramete
         if name not in parameters:
             raise UsageError(f'unknown option --{name}{_owner_hint(name) or _nearest_option(name, parameters)}')
         annotation = parameters[name].annotation
-        if text is None and annotation is not bool:
+        if text is None and not is_switch(annotation):
             raise UsageError(f'option --{name} needs a value: --{name}=value')
         values[name] = text is None or parse_value(name, text, annotation)
     return values

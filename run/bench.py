@@ -3,9 +3,9 @@
 Every measurement is a process of its own. Things to be compared are measured in turn, several times, and compared by
 their medians. Results are JSON lines in results/bench, tables in Markdown beside them.
 
-speed    steps per second of stepping the environment alone with random actions (raw), of TRPO with each policy at the
-         defaults for MuJoCo, without its first three updates, and of sb3-contrib's TRPO set to the same work (if it is
-         installed: the extra `bench`); one process, one core
+speed    steps per second of stepping the environment alone with random actions, drawn beforehand (raw), of TRPO with
+         each policy at the defaults for MuJoCo, without its first three updates, and of sb3-contrib's TRPO set to the
+         same work (if it is installed: the extra `bench`); one process, one core
 startup  seconds to the end of the first iteration, as multiples of those to import TensorFlow and its probability
          library; memory
 profile  where the time of an iteration goes
@@ -44,13 +44,14 @@ PHASES = {'gradient': 'compute_lossandgrad', 'Fisher products': 'compute_fvp', '
 # ================================================================
 
 def raw(env: str, steps: int = 5000) -> dict:
-    """Steps per second of the environment alone, with random actions."""
+    """Steps per second of the environment alone, with random actions drawn beforehand."""
     env = gym.make(env)
     env.reset(seed=0)
     env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(steps)]
     start = time.perf_counter()
-    for _ in range(steps):
-        _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+    for action in actions:
+        _, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             env.reset()
     return {'steps_per_second': steps / (time.perf_counter() - start)}

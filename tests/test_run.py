@@ -396,6 +396,20 @@ def test_other_algorithms(options, unknown, tmp_path, capfd):
         assert e.value.code == 2 and err.startswith('error: ') and err.count('\n') == 1, (option, err)
 
 
+def test_what_xla_compiles_is_kept_for_the_next_run(tmp_path):
+    """In the user's cache folder; without a folder to write to a run compiles again."""
+    tables = []
+    for home, folder in [('home', 'first'), ('home', 'second'), ('file', 'third')]:
+        (tmp_path / 'file').touch()
+        result = command_line(*words({**BASE, 'xla': True, 'log_path': tmp_path / folder}),
+                              XDG_CACHE_HOME=str(tmp_path / home))
+        assert result.returncode == 0, result.stderr
+        kept = {f.name: f.stat().st_mtime_ns for f in (tmp_path / 'home').glob('onpolicybaselines/xla/*')}
+        with open(tmp_path / folder / 'progress.csv', newline='') as fh:
+            tables.append((kept, [{k: v for k, v in row.items() if k != 'TimeElapsed'} for row in csv.DictReader(fh)]))
+    assert tables[0] == tables[1] == tables[2] and len(tables[0][0]) >= 2
+
+
 def test_as_a_process_output_is_plain_and_quiet(tmp_path):
     result = command_line(*words({**BASE, 'log_path': tmp_path}))
     assert result.returncode == 0

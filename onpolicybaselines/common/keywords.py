@@ -65,6 +65,11 @@ def is_expressible(annotation: Any) -> bool:
     return bool(_alternatives(annotation))
 
 
+def is_switch(annotation: Any) -> bool:
+    """Whether the name alone means True."""
+    return bool in _alternatives(annotation)
+
+
 def describe(annotation: Any) -> str:
     """The type in a user's words, for help and error lines."""
     words = {int: 'an integer', float: 'a number', bool: 'True or False', str: 'a name', type(None): 'None'}
