@@ -194,6 +194,7 @@ def get_learn_function(alg: str) -> Callable:
 
 def get_learn_function_defaults(alg: str, env_type: str) -> dict:
     """The algorithm's defaults for that type of environment."""
+    get_alg_module(alg)
     _, module = ALGORITHMS[alg]
     defaults = module and getattr(import_module(f'onpolicybaselines.{module}'), env_type, None)
     return defaults() if inspect.isfunction(defaults) else {}
