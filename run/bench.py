@@ -166,6 +166,7 @@ def acktr(env: str, updates: int = 8, **options) -> dict:
 
 def sb3(env: str, updates: int = 6) -> dict:
     """Steps per second of sb3-contrib's TRPO: the same batch, networks, conjugate gradients and fit."""
+    sys.modules['tensorflow'] = None  # tensorboard would load it, and its LLVM and torch's cannot be in one process
     import torch
     from sb3_contrib import TRPO
     from stable_baselines3.common.callbacks import BaseCallback

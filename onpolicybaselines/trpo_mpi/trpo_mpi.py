@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
+from onpolicybaselines.a2c.runner import sf01
 from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance, set_global_seeds
 from onpolicybaselines.common.cg import cg
 from onpolicybaselines.common.errors import UsageError
@@ -475,10 +476,6 @@ def learn(*,
             logger.dump_tabular()
 
     return pi
-
-def sf01(arr: np.ndarray) -> np.ndarray:
-    """[T, N, ...] as [N * T, ...], one environment after the other."""
-    return arr.swapaxes(0, 1).reshape(-1, *arr.shape[2:])
 
 def flatten_lists(listoflists: Sequence[Sequence]) -> list:
     """The elements of all lists, in order."""
