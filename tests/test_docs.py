@@ -71,7 +71,7 @@ def test_readme_names_real_targets_files_and_options():
         assert re.search(rf'^{target}:', makefile, re.M), target
     for path in re.findall(r'`((?:onpolicybaselines|run|common|trpo_mpi|acktr|a2c)/[\w/.]+)`', readme):
         assert (ROOT / path).exists() or (ROOT / 'onpolicybaselines' / path).exists(), path
-    flags = {a.dest for a in run.common_arg_parser()._actions} | {'dirs', 'save'}
+    flags = {a.dest for a in run.common_arg_parser()._actions} | {'dirs', 'save', 'steps'}
     flags = flags.union(*map(run._learn_keywords, run.ALGORITHMS))
     assert set(re.findall(r'--(\w+)[= `]', readme)) - {'no-deps'} <= flags | {'no', 'name'}
 
