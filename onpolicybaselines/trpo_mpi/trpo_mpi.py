@@ -16,6 +16,7 @@ import tensorflow as tf
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.a2c.runner import sf01
+from onpolicybaselines.a2c.utils import batch_placeholders, entropy_of
 from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance, set_global_seeds
 from onpolicybaselines.common.cg import cg
 from onpolicybaselines.common.errors import UsageError
@@ -132,18 +133,16 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
     def mean(x):
         return tf.reduce_mean(tf.cast(x, tf.float64))
 
-    def entropy_of(pd, logp, ratio, noise):
-        if pd.has_analytic_entropy:
-            return pd.entropy()
-        if ent_coef == 0: # of the taken actions: nothing but a number to log
+    def entropy_at(pd, logp, ratio, noise):
+        if ent_coef == 0 and not pd.has_analytic_entropy: # of the taken actions: nothing but a number to log
             return -ratio * logp
-        return pd.sampled_entropy(tf.shape(noise)[0] // tf.shape(pd.flatparam())[0], noise)
+        return entropy_of(pd, noise)
 
     def losses_of(pd, logp, oldlogp, kl, atarg, noise):
         ratio = tf.exp(logp - oldlogp) # advantage * pnew / pold
         surrgain = mean(ratio * atarg)
 
-        meanent = mean(entropy_of(pd, logp, ratio, noise))
+        meanent = mean(entropy_at(pd, logp, ratio, noise))
         entbonus = ent_coef * meanent
 
         optimgain = surrgain + entbonus
@@ -200,21 +199,14 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
         return tape.gradient(vferr, thvf)
 
     fvp = {'hessian': hessian_fvp, 'gauss_newton': gauss_newton_fvp, 'released': released_fvp}[fisher]
-    dtype = pi.var_list[0].dtype
-    th = tf.TensorSpec([sum(map(U.numel, pi.var_list))], dtype)
-    ac = tf.TensorSpec([None, *pi.pdtype.sample_shape()], _action_dtype(pi, dtype))
-    atarg = tf.TensorSpec([None], dtype)
-    noise = tf.TensorSpec([None, pi.pdtype.noise_size], tf.float32)
+    th = tf.TensorSpec([sum(map(U.numel, pi.var_list))], pi.var_list[0].dtype)
+    ac, atarg, noise = batch_placeholders(pi)
 
     return Functions(
         compute_losses=U.function(losses, th, th, pi.X, ac, atarg, noise),
         compute_lossandgrad=U.function(lossandgrad, th, pi.X, ac, atarg, noise),
         compute_fvp=U.function(fvp, th, th, pi.X, ac, xla=xla),
         vflossandgrad=vflossandgrad)
-
-def _action_dtype(pi, dtype):
-    sample_dtype = pi.pdtype.sample_dtype()
-    return dtype if sample_dtype.is_floating else sample_dtype
 
 def linesearch(losses_at: Callable, thbefore: np.ndarray, fullstep: np.ndarray, lossbefore: np.ndarray,
                expectedimprove: float, *, max_kl: float, kl_margin: float = 1.5, backtrack_iters: int = 10,

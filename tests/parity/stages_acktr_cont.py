@@ -92,8 +92,7 @@ def fits(trace):
         part = trace.part(label)
         set_from(names.ours(part['vf_before_flat']))
         if before is not None:
-            for name in ('kfac_momentum', 'cold_momentum'):
-                setattr(vf.optim, name, names.ours(before[f'vf_after_{name}_flat']))
+            set_momenta(vf.optim, names, before, 'vf')
         paths = paths_of(part)
         row = {'vpred_before': np.concatenate(vf.predict(paths))}
         vf.np_random = Recorded(part['vf_noise'])
@@ -102,6 +101,12 @@ def fits(trace):
                              'vpred_after': np.concatenate(vf.predict(paths))} | quantities(vf.optim, trace, names)
         before = part
     return rows
+
+
+def set_momenta(optim, names, before, prefix):
+    """Those recorded at the end of the iteration `before`."""
+    for name in ('kfac_momentum', 'cold_momentum'):
+        setattr(optim, name, names.ours(before[f'{prefix}_after_{name}_flat']))
 
 
 class Recorded:
@@ -138,8 +143,7 @@ def steps(trace, policy_of):
         part = trace.part(label)
         set_from(names.ours(part['pi_before_flat']))
         if before is not None:
-            for name in ('kfac_momentum', 'cold_momentum'):
-                setattr(optim, name, names.ours(before[f'pi_after_{name}_flat']))
+            set_momenta(optim, names, before, 'pi')
             optim.learning_rate, optim.cold_lr = (float(before['stepsize_after']) * f for f in (1, 1 - 0.9))
         optim.takes_step = bool(part['pi_applied_kfac'])
         n = len(part['standardized_adv'])

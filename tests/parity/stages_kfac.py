@@ -76,8 +76,8 @@ def inputs_of(part):
 
 @functools.cache
 def run(part, fed=True):
-    """One dict of quantities per update; fed: set parameters and momenta to the recorded ones before each, and not
-    before the first alone."""
+    """One dict of quantities per update; fed: set parameters and momenta to the recorded ones before each, not only
+    before the first."""
     losses, var_list, weight_decay = network_of(part)
     inputs = inputs_of(part)
     optimizer = Replayed(part, weight_decay)
