@@ -296,7 +296,7 @@ def write_config(args: argparse.Namespace, env_type: str, alg_kwargs: dict) -> N
                 **_policy_keywords(alg_kwargs.get('policy'))}
     resolved = {name: p.default for name, p in defaults.items() if p.default is not p.empty}
     config = {
-        'command': sys.argv,
+        'command': ['python', '-m', 'onpolicybaselines.run', *sys.argv[1:]],
         'args': vars(args),
         'env_type': env_type,
         'alg_kwargs': {**resolved, **alg_kwargs},
