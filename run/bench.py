@@ -23,6 +23,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -31,10 +32,13 @@ import gymnasium as gym
 import numpy as np
 from tqdm import tqdm
 
+from onpolicybaselines.common.mpi_util import rank
+
 POLICIES = {'Gaussian': {'policy': 'gaussian'}, 'GMM K=5': {'policy': 'gmm', 'gmm_components': 5},
             'flow': {'policy': 'flow'}}
 ENVS = ('Hopper-v5', 'HalfCheetah-v5', 'Reacher-v5', 'Humanoid-v5')
 SKIP = 3  # updates before the measured ones
+CACHE = os.path.join(tempfile.gettempdir(), 'onpolicybaselines-bench-xla')  # TensorFlow reads what is there
 # what is timed within an iteration, by where it is called: module, name
 PHASES = {'gradient': 'compute_lossandgrad', 'Fisher products': 'compute_fvp', 'line search': 'compute_losses'}
 
@@ -190,8 +194,9 @@ def sb3(env: str, updates: int = 6) -> dict:
 MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3, 'acktr': acktr}
 
 
-def measure(what: str, ranks: int = 0, cache: str | None = None, **options) -> dict:
-    """One of MEASUREMENTS in a fresh process: pinned to one core, or as so many MPI ranks; cache: folder of XLA's."""
+def measure(what: str, ranks: int = 0, cache: str = CACHE, **options) -> dict:
+    """One of MEASUREMENTS in a fresh process: pinned to one core, or as so many MPI ranks; cache: folder of XLA's, if
+    any."""
     command = [sys.executable, '-m', 'run.bench', '--measure', json.dumps({'what': what, 'pin': not ranks, **options})]
     if ranks:
         command = [shutil.which('mpirun', path=os.path.dirname(sys.executable)), '-np', str(ranks), *command]
@@ -208,7 +213,9 @@ def measure(what: str, ranks: int = 0, cache: str | None = None, **options) -> d
 def _measure_here(what, pin, **options):
     if pin:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    print(json.dumps(MEASUREMENTS[what](**options)), flush=True)
+    result = MEASUREMENTS[what](**options)
+    if rank() == 0:
+        print(json.dumps(result), flush=True)
 
 
 # ================================================================
@@ -272,16 +279,13 @@ def speed(args: argparse.Namespace) -> None:
 def startup(args: argparse.Namespace) -> None:
     """First iteration against imports, on a first start and on later ones; memory."""
     record = Record(args.folder, 'startup')
-    cache = os.path.abspath(os.path.join(args.folder, 'xla'))
     cases = {f'{name}, {xla}': {'what': 'trained', 'env': 'Hopper-v5', 'updates': 1, 'xla': xla != 'plain', **options,
-                                **({'cache': cache} if xla == 'XLA, later' else {})}
+                                **({} if xla == 'XLA, later' else {'cache': ''})}
              for name, options in POLICIES.items() for xla in ('plain', 'XLA, first', 'XLA, later')}
-    shutil.rmtree(cache, ignore_errors=True)
     for options in cases.values():  # fill the cache
-        if 'cache' in options:
+        if 'cache' not in options:
             measure(**options)
     medians = record.measure_in_turn(cases, args.repeats)
-    shutil.rmtree(cache)
     record.table(('policy', 'imports, s', 'first iteration / imports', 'memory, MiB'),
                  *((case, f'{r["import"]:.1f}', f'{r["first_iteration"] / r["import"]:.1f}', f'{r["memory_mib"]:.0f}')
                    for case, r in medians.items()))

@@ -30,6 +30,7 @@ def policy(ob_space: spaces.Space, dtype: np.dtype, layers: Sequence['Dense'], h
     overwritten.
     """
     encode = encoder(ob_space, dtype)
+    components = [policy(ob_space, dtype, layers, component, mean_std) for component in head.components]
     layers = [*layers, *head.layers]
     mean_std = mean_std and tuple(np.ravel(p).astype(dtype) for p in mean_std)
     run = _compiled(encode(np.zeros([1, *ob_space.shape], ob_space.dtype)).dtype, dtype)
@@ -50,6 +51,15 @@ def policy(ob_space: spaces.Space, dtype: np.dtype, layers: Sequence['Dense'], h
         flat = np.empty([len(ob), size_out], dtype)
         run(encode(ob), flat, *program)
         return head.mode(flat) if noise is None else head.sample(flat, noise)
+
+    def act_by_component(ob, noise):
+        if noise is None:
+            return act(ob, None)
+        return np.concatenate([components[k](ob[n:n + 1], noise[n:n + 1, :-1].copy())
+                               for n, k in enumerate(_component(noise, len(components)))])
+
+    if components:
+        return act_by_component
     return push if head.couplings else act
 
 
@@ -172,12 +182,14 @@ class Head(NamedTuple):
     layers: from the latent to `flat` [N, n]; sample(flat, noise of `PdType.noise`) and mode(flat): actions [N, ...].
     couplings: the same for numba, which pushes noise, or zeros for the mode, through these and adds `flat` after the
     first; none if the family cannot be written so.
+    components: of a mixture, whose noise ends with what `_component` takes, and for the rest is theirs.
     """
 
     layers: list[Dense]
     sample: Callable[[np.ndarray, np.ndarray], np.ndarray]
     mode: Callable[[np.ndarray], np.ndarray]
     couplings: Sequence[Coupling] = ()
+    components: Sequence['Head'] = ()
 
 
 def categorical(layers: list[Dense]) -> Head:
@@ -208,11 +220,11 @@ def diag_gaussian(layers: list[Dense], logstd: np.ndarray) -> Head:
 
 
 def gaussian_mixture(layers: list[Dense], logstd: np.ndarray) -> Head:
-    """`GaussianMixturePd`; flat: the means of the K components; logstd: [K, A]."""
+    """`GaussianMixturePd`; flat: the means of the K components, from a layer each; logstd: [K, A]."""
     std, (components, size) = np.exp(logstd), logstd.shape
 
     def sample(flat, noise):
-        k = np.minimum((noise[:, -1] * components).astype(int), components - 1)  # the uniform one may round up to 1
+        k = _component(noise, components)
         return mean_of(flat, k) + std.take(k, axis=0) * noise[:, :-1]
 
     def mode(flat):
@@ -223,7 +235,9 @@ def gaussian_mixture(layers: list[Dense], logstd: np.ndarray) -> Head:
 
     def mean_of(flat, k):
         return flat.reshape(-1, size).take(k + np.arange(0, components * len(k), components), axis=0)
-    return Head(layers, sample, mode)
+    return Head([side_by_side(layers)], sample, mode,
+                components=[diag_gaussian([layer], row[np.newaxis])
+                            for layer, row in zip(layers, logstd, strict=True)])
 
 
 def flow(layers: list[Dense], couplings: Sequence[Coupling]) -> Head:
@@ -240,6 +254,11 @@ def flow(layers: list[Dense], couplings: Sequence[Coupling]) -> Head:
                 y += flat
         return y
     return Head(layers, sample, lambda flat: sample(flat, np.zeros_like(flat)), couplings)
+
+
+def _component(noise, components):
+    """Which component the last column of the noise, uniform on [0, 1], chooses for each row."""
+    return np.minimum((noise[:, -1] * components).astype(int), components - 1)  # it may round up to 1
 
 
 def _argmax(logits):

@@ -265,7 +265,7 @@ class GaussianMixturePdType(_ContinuousPdType):
 
     def head(self, arrays):
         components = [f'pi/{k}' for k in range(self.gmm_components)]
-        return actors.gaussian_mixture([actors.side_by_side([actors.dense(arrays, name) for name in components])],
+        return actors.gaussian_mixture([actors.dense(arrays, name) for name in components],
                                        np.concatenate([arrays[f'{name}/logstd'] for name in components]))
 
     def param_shape(self):

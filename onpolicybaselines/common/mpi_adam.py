@@ -74,40 +74,54 @@ class MpiAdam(object):
         self.setfromflat(self.getflat() + step)
 
     def minimize(self, gradient: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable:
-        """Many updates at a time: fit(arrays, minibatches, stepsize), with arrays like `inputs` and a list of vectors
+        """Many updates in one call: fit(arrays, minibatches, stepsize), with arrays like `inputs` and a list of vectors
         of row numbers, all of one length, makes the update of each minibatch in turn.
 
-        gradient(theta, *rows of the arrays) -> [n] of tensors. Without MPI all updates are one call, compiled by XLA
-        if `xla` says so; with it each gradient is, as `update` does it. fit raises FloatingPointError where
-        parameters or gradients are not finite; on all ranks, with nothing changed by the update (without MPI: by all).
+        gradient(theta, *rows of the arrays) -> [n] of tensors, that of a mean over the rows: so rank 0 makes the
+        updates of all ranks from their rows together, and hands out the result. One wait instead of one per update,
+        for a fit as long as there are ranks. Compiled by XLA if `xla` says so. fit raises FloatingPointError, on all
+        ranks and with nothing changed, where parameters or gradients are not finite.
         """
         theta = tf.TensorSpec(self.m.shape, self.m.dtype)
-        if self.comm is not None:
-            compute_gradient = U.function(gradient, theta, *inputs)
-
-            def fit(arrays, minibatches, stepsize):
-                for rows in minibatches:
-                    self.update(compute_gradient(self.getflat(), *(array[rows] for array in arrays)), stepsize)
-            return fit
-
         run = U.function(functools.partial(self._updates, gradient), theta, theta, theta, tf.TensorSpec([None]),
                          tf.TensorSpec([None, None], tf.int32), *inputs, xla=xla)
 
         def fit(arrays, minibatches, stepsize):
             if not minibatches:
                 return
-            stepsizes = [self._corrected(stepsize, self.t + 1 + i) for i in range(len(minibatches))]
-            theta, m, v = run(self.getflat(), self.m, self.v, stepsizes, minibatches, *arrays)
-            if not np.isfinite(theta).all():
+            state = np.stack([self.getflat(), self.m, self.v])
+            data = self._gather(arrays, minibatches)
+            if data is not None:
+                arrays, minibatches = data
+                stepsizes = [self._corrected(stepsize, self.t + 1 + i) for i in range(len(minibatches))]
+                state[:] = run(*state, stepsizes, minibatches, *arrays)
+            if self.comm is not None:
+                self.comm.Bcast(state, root=0)
+            if not np.isfinite(state).all():
                 raise FloatingPointError(f'MpiAdam: a gradient of updates {self.t + 1} to {self.t + len(minibatches)} '
                                          'is not finite; parameters unchanged')
-            self.m, self.v, self.t = m, v, self.t + len(minibatches)
+            theta, self.m, self.v = state
+            self.t += len(minibatches)
             self.setfromflat(theta)
         return fit
+
+    def _gather(self, arrays, minibatches):
+        """On rank 0 the arrays of all ranks one after the other, and the rows of all in each minibatch; else None."""
+        if self.comm is None:
+            return arrays, minibatches
+        data = self.comm.gather((arrays, minibatches), root=0)
+        if data is None:
+            return None
+        arrays, minibatches = zip(*data, strict=True)
+        starts = np.cumsum([0, *(len(first) for (first, *_) in arrays[:-1])])
+        minibatches = [start + np.array(rows) for start, rows in zip(starts, minibatches, strict=True)]
+        return [np.concatenate(parts) for parts in zip(*arrays, strict=True)], np.concatenate(minibatches, axis=1)
 
     def _updates(self, gradient, theta, m, v, stepsizes, minibatches, *arrays):
         def update(i, theta, m, v):
             g = gradient(theta, *(tf.gather(array, minibatches[i]) for array in arrays))
+            if self.comm is not None and not self.scale_grad_by_procs:
+                g *= self.comm.Get_size()
             m, v = self._moments(m, v, g)
             return i + 1, theta - stepsizes[i] * m / (tf.sqrt(v) + self.epsilon), m, v
 

@@ -49,6 +49,8 @@ def get_comm() -> MPI.Intracomm | None:
         nprocs = launched_size()
         if nprocs == 0:
             return None
+        # MPICH polls a thousand times before it yields the core, which more ranks than cores need
+        os.environ.setdefault('MPIR_CVAR_POLLS_BEFORE_YIELD', '1')
         try:
             from mpi4py import MPI as mpi
         except (ImportError, RuntimeError) as e:  # RuntimeError: mpi4py found no MPI library

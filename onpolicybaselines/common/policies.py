@@ -56,6 +56,8 @@ class Policy(object):
         self._noise = tf.TensorSpec([None, self.pdtype.noise_size], tf.float32)
         self._sample = tf_util.function(lambda ob, noise: self.pd(ob).sample(noise), self.X, self._noise)
         self._mode = tf_util.function(lambda ob: self.pd(ob).mode(), self.X)
+        self._policy_arrays = tf_util.function(lambda: {name: v.read_value() for name, v in
+                                                        self._store.variables.items() if name.startswith('pi/')})
 
     def _create_variables(self, ob):
         self.pd(ob)
@@ -105,9 +107,14 @@ class Policy(object):
         with self._store.substitute(self.var_list if var_list is None else var_list, theta):
             yield
 
-    def act(self, observation: np.ndarray, stochastic: bool = True) -> np.ndarray:
+    def noise(self, n: int) -> np.ndarray:
+        """The noise of n actions, [n, pdtype.noise_size]."""
+        return self.pdtype.noise(self.np_random, n)
+
+    def act(self, observation: np.ndarray, stochastic: bool = True, noise: np.ndarray | None = None) -> np.ndarray:
         """Actions [B, ...]: sampled, or the distribution's deterministic action if not `stochastic`.
 
+        noise: of `noise(B)`, drawn here if None; it may be overwritten.
         Raises UsageError for a recurrent policy, which would forget: `PolicyWithValue.step` hands on its state.
         """
         if self.recurrent:
@@ -115,24 +122,26 @@ class Policy(object):
         ob = self._batch(observation)
         if not stochastic:
             return self._mode(ob)
-        return self._sample(ob, self.pdtype.noise(self.np_random, len(ob)))
+        return self._sample(ob, self.noise(len(ob)) if noise is None else noise)
 
-    def actor(self, stochastic: bool = True) -> Callable[[np.ndarray], np.ndarray]:
+    def actor(self, stochastic: bool = True) -> Callable[..., np.ndarray]:
         """`act` at the present parameters and observation filter, ten times as fast: ask for it again after an update.
 
-        Observations [B, ...] -> actions [B, ...], with the noise that `act` would draw and equal up to rounding. It is
-        put together by common/actors.py, from `network.layers` and `PdType.head`; where one is missing, it is `act`.
+        (Observations, noise=None) -> actions [B, ...], those of `act` up to rounding. It is put together by
+        common/actors.py, from `network.layers` and `PdType.head`; where one is missing, it is `act`.
         """
-        arrays = {name: v.value().numpy() for name, v in self._store.variables.items() if name.startswith('pi/')}
+        arrays = self._policy_arrays()
         layers, head = self._latent_layers(arrays), self.pdtype.head(arrays)
         if layers is None or head is None:
             return functools.partial(self.act, stochastic=stochastic)
         mean_std = (self.ob_rms.mean.numpy(), self.ob_rms.std.numpy()) if hasattr(self, 'ob_rms') else None
         act = actors.policy(self.ob_space, np.dtype(self._store.dtype.as_numpy_dtype), layers, head, mean_std)
 
-        def actor(observation):
+        def actor(observation, noise=None):
             ob = self._batch(observation)
-            return act(ob, self.pdtype.noise(self.np_random, len(ob)) if stochastic else None)
+            if not stochastic:
+                return act(ob, None)
+            return act(ob, self.noise(len(ob)) if noise is None else noise)
         return actor
 
     def _latent_layers(self, arrays):
@@ -223,7 +232,7 @@ class PolicyWithValue(Policy):
         state = self._state(S, M, len(ob))
         if not stochastic:
             return self._step_mode(ob, *state)
-        return self._step(ob, self.pdtype.noise(self.np_random, len(ob)), *state)
+        return self._step(ob, self.noise(len(ob)), *state)
 
     def _state(self, S, M, nenv):
         """Values for `state_inputs`, one step long."""

@@ -7,6 +7,7 @@ in creation order, which is upstream's order of the flat parameter vector.
 import contextlib
 import contextvars
 import dataclasses
+import functools
 import json
 import os
 import tempfile
@@ -232,11 +233,22 @@ def function(f: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable
 
     xla: by XLA, which takes longer, once for each shape of arguments, and makes many small operations a few fast ones.
     """
-    compiled = tf.function(f, input_signature=inputs, autograph=False, jit_compile=xla)
+    compiled = tf.function(lambda *args: f(*args), input_signature=inputs, autograph=False, jit_compile=xla)
+    concrete = functools.cache(compiled.get_concrete_function)  # calling `compiled` costs twice as much
 
     def call(*args):
-        return to_numpy(compiled(*(tf.constant(arg, spec.dtype) for (arg, spec) in zip(args, inputs, strict=True))))
+        args = [_fitting(arg, spec) for (arg, spec) in zip(args, inputs, strict=True)]
+        run = f if tf.config.functions_run_eagerly() else concrete()
+        return to_numpy(run(*args))
     return call
+
+
+def _fitting(array, spec):
+    """The array as a tensor like `spec`, which `ConcreteFunction` does not check."""
+    tensor = tf.constant(array, spec.dtype)
+    if not spec.shape.is_compatible_with(tensor.shape):
+        raise ValueError(f'an array of shape {tensor.shape} does not fit {spec}')
+    return tensor
 
 
 def to_numpy(tensors: Any) -> Any:
@@ -295,10 +307,10 @@ class GetFlat(object):
     """Callable: the values of `var_list` as one ndarray."""
 
     def __init__(self, var_list: Sequence[tf.Variable]):
-        self._var_list = list(var_list)
+        self._read = function(lambda: tf.concat([tf.reshape(v, [-1]) for v in var_list], axis=0))
 
     def __call__(self) -> np.ndarray:
-        return np.concatenate([v.numpy().ravel() for v in self._var_list])
+        return self._read()
 
 
 def flattenallbut0(x: tf.Tensor) -> tf.Tensor:

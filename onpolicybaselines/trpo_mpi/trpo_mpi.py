@@ -19,6 +19,7 @@ from onpolicybaselines.a2c.runner import sf01
 from onpolicybaselines.a2c.utils import batch_placeholders, entropy_of
 from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance, set_global_seeds
 from onpolicybaselines.common.cg import cg
+from onpolicybaselines.common.distributions import NormalizingFlowPdType
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import check_ranges
 from onpolicybaselines.common.mpi_adam import MpiAdam
@@ -47,23 +48,24 @@ def traj_segment_generator(pi: PolicyWithValue, env: VecEnv, horizon: int, stoch
 
     while True:
         actor = pi.actor(stochastic)
-        prevac = ac
         # Initialize history arrays
-        obs, acs, rews, news, ended = [], [], [], [], {}
+        obs = np.empty((horizon + 1, *ob.shape), ob.dtype)
+        rews = np.empty((horizon, env.num_envs))
+        news = np.empty((horizon, env.num_envs), 'int32')
+        acs = np.empty((horizon + 1, *ac.shape), ac.dtype) # the first is the last of the segment before
+        acs[0] = ac
+        noise = pi.noise(horizon * env.num_envs).reshape(horizon, env.num_envs, -1)
+        ended = {}
         for i in range(horizon):
-            ac = actor(ob)
-            obs.append(ob)
-            news.append(new)
-            acs.append(ac)
-
-            ob, rew, new, infos = env.step(ac)
-            rews.append(rew)
+            obs[i] = ob
+            news[i] = new
+            acs[i+1] = ac = actor(ob, noise=noise[i])
+            ob, rews[i], new, infos = env.step(ac)
             for n in new.nonzero()[0]:
                 ended[i, n] = infos[n]
+        obs[horizon] = ob
 
-        obs = np.array([*obs, ob])
-        seg = {"ob": obs[:-1], "rew": np.array(rews, 'float32'), "new": np.array(news, 'int32'),
-               "ac": np.array(acs), "prevac": np.array([prevac, *acs[:-1]])}
+        seg = {"ob": obs[:-1], "rew": rews.astype('float32'), "new": news, "ac": acs[1:], "prevac": acs[:-1]}
         for name in ("ob", "ac", "rew"):
             if not np.isfinite(seg[name]).all():
                 t, n = np.argwhere(~np.isfinite(seg[name]))[0][:2]
@@ -71,7 +73,8 @@ def traj_segment_generator(pi: PolicyWithValue, env: VecEnv, horizon: int, stoch
                                          f'{seg[name][t, n]}')
 
         seg["ep_rets"], seg["ep_lens"] = [], []
-        rets = np.cumsum([cur_ep_ret, *rews], axis=0) # of the episode so far, before each step and after the last
+        # of the episode so far, before each step and after the last
+        rets = np.cumsum(np.vstack([cur_ep_ret, rews]), axis=0)
         for (i, n), info in ended.items():
             # a Monitor inside knows the raw return, whatever scales the rewards further out
             seg["ep_rets"].append(info.get('episode', {}).get('r', rets[i+1, n]))
@@ -202,9 +205,11 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
     th = tf.TensorSpec([sum(map(U.numel, pi.var_list))], pi.var_list[0].dtype)
     ac, atarg, noise = batch_placeholders(pi)
 
+    small = xla and not isinstance(pi.pdtype, NormalizingFlowPdType) # a flow's take 20 s and 0.8 GiB to save 8 ms
+
     return Functions(
-        compute_losses=U.function(losses, th, th, pi.X, ac, atarg, noise),
-        compute_lossandgrad=U.function(lossandgrad, th, pi.X, ac, atarg, noise),
+        compute_losses=U.function(losses, th, th, pi.X, ac, atarg, noise, xla=small),
+        compute_lossandgrad=U.function(lossandgrad, th, pi.X, ac, atarg, noise, xla=small),
         compute_fvp=U.function(fvp, th, th, pi.X, ac, xla=xla),
         vflossandgrad=vflossandgrad)
 

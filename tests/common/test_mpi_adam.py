@@ -173,6 +173,19 @@ RANKS = """
         adam.setfromflat(theta)
     out['infinite'] = gathered_error(adam.check_synced)
 
+    def quadratic(theta, centre, weight):
+        return tf.reduce_mean(weight[:, tf.newaxis] * (theta - centre), axis=0)
+
+    specs = tf.TensorSpec([None, 14]), tf.TensorSpec([None])
+    for name, scale in (('fit mean', True), ('fit sum', False)):
+        adam = MpiAdam(make_variables(offset=comm.rank), scale_grad_by_procs=scale)
+        fit = adam.minimize(quadratic, *specs)
+        fit((gradients, gradients[:, 0]), [np.array([0, 1]), np.array([2, 4 - comm.rank])], 0.1)
+        out[name] = parameters(adam)
+    out['fit not finite'] = gathered_error(fit, (np.tile(bad, (3, 1)), gradients[:3, 0]), [np.arange(3)], 0.1)
+    out['after fit'], out['updates'] = parameters(adam), comm.gather(adam.t)
+    out['moments'] = comm.gather([adam.m.tolist(), adam.v.tolist()])
+
     sync_from_root(adam.var_list)
     out['from root'] = gathered_error(adam.check_synced)
     if comm.rank == 0:
@@ -194,6 +207,24 @@ def test_two_ranks_equal_one_with_the_combined_gradient(two_ranks, name, scale):
         adam.update((g0 + g1) * np.float32(scale), 0.1)
     for theta in two_ranks[name]:
         np.testing.assert_array_equal(np.array(theta, 'float32'), adam.getflat())
+
+
+@pytest.mark.parametrize('name, scale', [('mean', 1), ('sum', 2)])
+def test_two_ranks_fit_like_one_with_the_rows_of_both(two_ranks, name, scale):
+    data = np.concatenate([make_gradients(0), make_gradients(1)])
+    adam = MpiAdam(make_variables())
+    adam.minimize(lambda *args: scale * quadratic(*args), *SPECS)(
+        (data, data[:, 0]), [np.array([0, 1, 5, 6]), np.array([2, 4, 7, 8])], 0.1)
+    for theta in two_ranks[f'fit {name}']:
+        np.testing.assert_allclose(np.array(theta, 'float32'), adam.getflat(), rtol=1e-6)
+
+
+def test_not_finite_rows_of_one_rank_stop_the_fit_of_all(two_ranks):
+    assert len(two_ranks['fit not finite']) == 2
+    for message in two_ranks['fit not finite']:
+        assert message.startswith('FloatingPointError: MpiAdam: a gradient of updates 3 to 3 is not finite')
+    assert two_ranks['after fit'] == two_ranks['fit sum'] and two_ranks['updates'] == [2, 2]
+    assert two_ranks['moments'][0] == two_ranks['moments'][1]
 
 
 def test_different_parameters_are_named_on_all_ranks(two_ranks):
