@@ -19,9 +19,10 @@ extras = {
     'atari': ['ale-py', 'opencv-python-headless'],
     'diff': ['pygments'],
     'bench': ['sb3-contrib'],
+    'figures': ['rliable'],
 }
 extras['test'] = ['pytest', 'pytest-timeout', 'hypothesis', 'build', 'wheel', 'setuptools',
-                  *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff') for package in extras[extra])]
+                  *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff', 'figures') for package in extras[extra])]
 extras['dev'] = ['ruff', *extras['fast'], *extras['test']]
 
 setup(
@@ -38,7 +39,7 @@ setup(
         'tensorflow-probability>=0.24',
         'tf-keras>=2.16',
         'gymnasium[mujoco]>=1.1',
-        'mujoco>=3.1',
+        'mujoco>=3.3.4',
         'numpy',
         'cloudpickle',
         'tensorboard',

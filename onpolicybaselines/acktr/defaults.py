@@ -7,3 +7,13 @@ def mujoco() -> dict:
         nsteps=2500,
         value_network='copy'
     )
+
+
+def rllab() -> dict:
+    """rllab's locomotion, as MuJoCo's."""
+    return mujoco()
+
+
+def roboschool() -> dict:
+    """Roboschool's locomotion, as MuJoCo's."""
+    return mujoco()

@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 from gymnasium.wrappers import FlattenObservation
 
+import onpolicybaselines.envs  # noqa: F401, registers them, in the processes of vectorised environments as well
 from onpolicybaselines import logger
 from onpolicybaselines.bench.monitor import Monitor
 from onpolicybaselines.common import mpi_util

@@ -32,3 +32,11 @@ def mujoco() -> dict:
         vf_stepsize=1e-3,
         normalize_observations=True,
     )
+
+def rllab() -> dict:
+    """rllab's locomotion, as MuJoCo's."""
+    return mujoco()
+
+def roboschool() -> dict:
+    """Roboschool's locomotion, as MuJoCo's."""
+    return mujoco()
