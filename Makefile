@@ -8,12 +8,16 @@ STEPS ?= 100000
 RUN ?= runs/$(ENV)-$(POLICY)
 GOLDEN ?= tests/golden
 UPSTREAM ?=
+SCALE ?= 1
+SEEDS ?=
+J ?=
+FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow lint parity diff bench repro clean
+.PHONY: help install train test test-slow lint parity diff bench repro $(FIGURES) figures clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
 
 install: .venv/.installed  ## build .venv with all extras, at the tested versions
 
@@ -45,8 +49,21 @@ bench: install  ## speed of training against the simulator's and sb3-contrib's (
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m run.bench $(if $(WHAT),--what $(WHAT))
 
-repro: install  ## remake the results of the README
-	$(BIN)/python -m run.learning
+repro: install  ## remake all figures of the paper (SCALE=0.1: a tenth of the steps; SCALE=smoke; SEEDS=2; J=4 runs at a time)
+	$(MAKE) --keep-going $(FIGURES)
+
+fig1:  ## Gaussians and flows of one KL divergence, or one entropy
+fig2:  ## bandits, and how ants walk
+fig3:  ## TRPO on MuJoCo tasks
+fig4:  ## TRPO on the Humanoids of Roboschool
+fig5:  ## ACKTR on MuJoCo and Roboschool tasks
+fig6:  ## TRPO with trust regions of random size
+fig7:  ## flows of other sizes
+$(FIGURES): install
+	$(BIN)/python -m run.$@ --scale $(SCALE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(J),-j $(J))
+
+figures: install  ## draw all figures again, without training
+	for figure in $(FIGURES); do $(BIN)/python -m run.$$figure --scale $(SCALE) --plot-only || exit; done
 
 clean:  ## remove .venv and everything built
 	rm -rf .venv build dist *.egg-info diff .pytest_cache .ruff_cache

@@ -22,7 +22,8 @@ extras = {
     'figures': ['rliable'],
 }
 extras['test'] = ['pytest', 'pytest-timeout', 'hypothesis', 'build', 'wheel', 'setuptools',
-                  *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff', 'figures') for package in extras[extra])]
+                  *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff', 'figures')
+                    for package in extras[extra])]
 extras['dev'] = ['ruff', *extras['fast'], *extras['test']]
 
 setup(

@@ -1,45 +1,399 @@
-"""Training runs as jobs: one folder each, finished ones are skipped, several at a time."""
+"""Experiments as grids of training runs: worker processes that train one run after another, and the command line that
+the figures share.
+
+A run is `python -m onpolicybaselines.run ...` into FOLDER/TASK/METHOD/seed_N; a worker calls the same function, so that
+TensorFlow is started once for many runs. Finished runs are skipped, interrupted ones begin again.
+"""
+import argparse
+import contextlib
+import gc
+import gzip
+import json
+import multiprocessing
 import os
-import subprocess
+import shlex
+import shutil
+import signal
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from tqdm import tqdm
+
+from onpolicybaselines.common.errors import UsageError
+
+ENVIRONMENT = {'OPENAI_LOG_FORMAT': 'csv', 'OMP_NUM_THREADS': '1'}
+LOGS = ('progress.csv', '0.monitor.csv')  # the last one, once compressed, marks a finished run
+ERRORS = 'error.txt'
+RUNS_PER_WORKER = 10  # TensorFlow keeps about 100 MB of each run of a flow, 5 MB of a Gaussian's
 
 
 @dataclass(frozen=True)
 class Job:
-    """One call of `onpolicybaselines.run` that logs and saves into `folder`."""
+    """One run of `onpolicybaselines.run` with `options`, for `steps` time steps, in a folder of its own."""
 
     folder: str
+    steps: int
     options: tuple[str, ...]
 
+    @property
+    def arguments(self) -> list[str]:
+        """The command line's words after `python -m onpolicybaselines.run`."""
+        return [*self.options, f'--num_timesteps={self.steps}', f'--log_path={self.folder}']
+
+    @property
+    def command(self) -> str:
+        """The line of shell that makes the same run by itself (and leaves its logs uncompressed)."""
+        settings = ' '.join(f'{name}={value}' for name, value in ENVIRONMENT.items())
+        return f'{settings} {shlex.join([sys.executable, "-m", "onpolicybaselines.run", *self.arguments])}'
+
+    def path(self, name: str) -> str:
+        """A file of the run."""
+        return os.path.join(self.folder, name)
+
+    def finished_steps(self) -> int:
+        """Time steps of the finished run in the folder, 0 without one."""
+        if not os.path.exists(self.path(LOGS[-1] + '.gz')):
+            return 0
+        with open(self.path('config.json'), encoding='utf-8') as fh:
+            return int(float(json.load(fh)['args']['num_timesteps']))
+
     def finished(self) -> bool:
-        """The model is saved last, so it stands for a whole run."""
-        return os.path.exists(os.path.join(self.folder, 'model.npz'))
+        """The folder holds a whole run of so many steps, or more."""
+        return self.finished_steps() >= self.steps
 
-    def run(self) -> None:
-        """Train; raises RuntimeError with the end of the output if the run fails."""
-        os.makedirs(self.folder, exist_ok=True)
-        command = [sys.executable, '-m', 'onpolicybaselines.run', *self.options, f'--log_path={self.folder}',
-                   f'--save_path={os.path.join(self.folder, "model.npz")}']
-        environment = {**os.environ, 'OPENAI_LOG_FORMAT': 'log,csv'}
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise RuntimeError(f'{" ".join(command)} failed:\n{result.stderr[-2000:]}')
+    def steps_so_far(self) -> int:
+        """Steps in the log of a run under way, 0 without one."""
+        try:
+            with open(self.path(LOGS[0]), encoding='utf-8') as fh:
+                names, *_, last = (line.rstrip('\n').split(',') for line in fh)
+            return min(int(float(dict(zip(names, last, strict=True))['TimestepsSoFar'])), self.steps)
+        except (OSError, ValueError, KeyError):  # not there yet, or being written
+            return 0
+
+    def error(self) -> str:
+        """The last line of what a failed run said."""
+        with open(self.path(ERRORS), encoding='utf-8', errors='replace') as fh:
+            return ([line.strip() for line in fh if line.strip()] or ['no message'])[-1]
 
 
-def run_jobs(jobs: Sequence[Job], workers: int = os.cpu_count() or 1) -> None:
-    """Run those jobs that are not finished, `workers` at a time; a failure is raised when the others are done."""
+def train(job: Job) -> bool:
+    """Train in this process, from nothing; returns success.
+
+    What the run printed is in its ERRORS if it failed; else its logs are compressed.
+    """
+    shutil.rmtree(job.folder, ignore_errors=True)
+    os.makedirs(job.folder)
+    with _output_to(job.path(ERRORS)):
+        succeeded = _train(job)
+    if succeeded:
+        os.remove(job.path(ERRORS))
+    return succeeded
+
+
+def _train(job):
+    from onpolicybaselines import logger, run
+    sys.argv = ['onpolicybaselines.run', *job.arguments]  # what config.json records
+    try:
+        try:
+            run.main(sys.argv)
+        finally:
+            logger.reset()
+        for name in LOGS:
+            _compress(job.path(name))
+    except SystemExit:  # has said why
+        return False
+    except Exception:
+        traceback.print_exc()
+        return False
+    finally:
+        gc.collect()
+    return True
+
+
+@contextlib.contextmanager
+def _output_to(path: str) -> Iterator[None]:
+    """The output of this process, that of its C++ libraries too, goes to a file."""
+    streams = {1: sys.stdout, 2: sys.stderr}
+    saved = {fd: os.dup(fd) for fd in streams}
+    with open(path, 'wb') as fh:
+        for fd, stream in streams.items():
+            stream.flush()
+            os.dup2(fh.fileno(), fd)
+        try:
+            yield
+        finally:
+            for fd, stream in streams.items():
+                stream.flush()
+                os.dup2(saved[fd], fd)
+                os.close(saved[fd])
+
+
+def _compress(path: str) -> None:
+    """Replace a file by path.gz, whose bytes depend on its content only."""
+    with open(path, 'rb') as source, open(path + '.new', 'wb') as target, \
+            gzip.GzipFile(filename='', mode='wb', fileobj=target, mtime=0) as packed:
+        shutil.copyfileobj(source, packed)
+    os.replace(path + '.new', path + '.gz')
+    os.remove(path)
+
+
+class Worker:
+    """A process that trains run after run; another takes its place if it dies, and every RUNS_PER_WORKER runs.
+
+    An executor of its own, so that a death is the failure of one run.
+    """
+
+    def __init__(self) -> None:
+        self._executor: ProcessPoolExecutor | None = None
+        self._runs = 0
+
+    def train(self, job: Job) -> bool:
+        """`train` in the process; to die counts as to fail."""
+        if self._executor is None or self._runs == RUNS_PER_WORKER:
+            self._renew()
+        self._runs += 1
+        try:
+            return self._executor.submit(train, job).result()
+        except BrokenExecutor:
+            self._renew()
+            os.makedirs(job.folder, exist_ok=True)
+            with open(job.path(ERRORS), 'a', encoding='utf-8') as fh:
+                fh.write('the worker process died: killed, perhaps for want of memory, or crashed\n')
+            return False
+
+    def _renew(self):
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
+        self._executor = ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), initializer=_end_with_parent)
+        self._runs = 0
+
+
+def _end_with_parent():
+    """A process whose parent is killed would wait for work for ever."""
+    def watch():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+_this_thread = threading.local()
+
+
+def train_apart(job: Job) -> bool:
+    """`train` in a process that belongs to this thread, or to this MPI rank, and is no MPI rank itself."""
+    from onpolicybaselines.common.vec_env.vec_env import clear_mpi_env_vars
+    if not hasattr(_this_thread, 'worker'):
+        _this_thread.worker = Worker()
+    os.environ.update(ENVIRONMENT)
+    with clear_mpi_env_vars():
+        return _this_thread.worker.train(job)
+
+
+def make_pool(workers: int) -> Executor:
+    """Threads, or under mpi4py.futures the other ranks, for `train_apart`.
+
+    Raises UsageError for an MPI launcher without mpi4py.futures: every rank would run the whole grid.
+    """
+    from onpolicybaselines.common import mpi_util
+    if mpi_util.launched_size() <= 1:
+        return ThreadPoolExecutor(workers)
+    if 'mpi4py.futures' not in sys.modules:
+        raise UsageError('under an MPI launcher, start with: mpiexec -n N python -m mpi4py.futures -m run.figN ...')
+    return sys.modules['mpi4py.futures'].MPIPoolExecutor()
+
+
+def run_jobs(jobs: Sequence[Job], workers: int = 1) -> list[Job]:
+    """Train what is not finished, `workers` runs at a time; returns the jobs that failed, see their `error`.
+
+    An interrupt (Ctrl-C) ends the runs under way and is raised again.
+    """
     waiting = [job for job in jobs if not job.finished()]
-    failures = []
-    done = len(jobs) - len(waiting)
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(jobs), initial=done, unit='run') as bar:
-        for future in as_completed([pool.submit(job.run) for job in waiting]):
-            if future.exception():
-                failures.append(future.exception())
-            bar.update()
-    if failures:
-        raise RuntimeError(f'{len(failures)} of {len(jobs)} runs failed; the first: {failures[0]}')
+    steps, left = (sum(job.steps for job in some) for some in (jobs, waiting))
+    job_of = {}
+    with make_pool(workers) as pool, tqdm(total=steps, initial=steps - left, unit='step', unit_scale=True,
+                                          smoothing=0) as bar:
+        try:
+            with _interrupts_for_this_process_only():
+                job_of.update((pool.submit(train_apart, job), job) for job in waiting)
+            _wait(job_of, bar)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            while wait(job_of, timeout=0.1).not_done:
+                for process in multiprocessing.active_children():
+                    process.terminate()
+            raise
+    return [job for future, job in job_of.items() if not future.result()]
+
+
+def _wait(job_of, bar):
+    """Until all are done, with a bar of time steps."""
+    before, left = bar.n, set(job_of)
+    while left:
+        left = wait(left, timeout=5, return_when=FIRST_COMPLETED).not_done
+        failed = sum(not future.result() for future in job_of if future.done())
+        bar.set_postfix_str(f'{len(left)} runs to go, {failed} failed', refresh=False)
+        steps = sum(job.steps if future.done() else job.steps_so_far() if future.running() else 0
+                    for future, job in job_of.items())
+        bar.update(before + steps - bar.n)
+
+
+@contextlib.contextmanager
+def _interrupts_for_this_process_only():
+    """Ctrl-C goes to all processes of a terminal; threads begun in this context, and their processes, do not get it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+class Method(NamedTuple):
+    """A policy: its name in legends, the options that make it, and its line."""
+
+    label: str
+    options: tuple[str, ...]
+    color: str
+    dashed: bool = False
+
+
+def _gauss_newton(method):
+    return Method(f'{method.label}, Gauss–Newton', (*method.options, '--fisher=gauss_newton'), method.color, True)
+
+
+GAUSSIAN = Method('Gaussian', ('--policy=gaussian',), '#1f77b4')
+FROZEN = Method('Gaussian, frozen std', ('--policy=gaussian', '--fixed_logstd=True'), '#8fa3b5')
+GMM2 = Method('GMM, K=2', ('--policy=gmm', '--gmm_components=2'), '#f5a30a')
+GMM5 = Method('GMM, K=5', ('--policy=gmm', '--gmm_components=5'), '#2ca02c')
+FLOW = Method('flow', ('--policy=flow',), '#d62728')
+
+# Time steps as in onpolicybaselines/bench/benchmarks.py, which says where they come from; Swimmer has Reacher's.
+GYM = {'Reacher-v5': 1_000_000, 'Swimmer-v5': 1_000_000, 'Hopper-v5': 2_000_000, 'Walker2d-v5': 2_000_000,
+       'HalfCheetah-v5': 2_000_000, 'Ant-v5': 2_000_000, 'Humanoid-v5': 5_000_000}
+
+
+def with_gauss_newton(methods: dict[str, Method]) -> dict[str, Method]:
+    """Each of the methods, followed by the same with --fisher=gauss_newton, its name ending in -gn."""
+    return {name: method for plain, with_hessian in methods.items()
+            for name, method in ((plain, with_hessian), (f'{plain}-gn', _gauss_newton(with_hessian)))}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The runs of one figure of the paper: tasks × methods × seeds.
+
+    tasks: time steps of a run by environment. seeds: runs of each curve. Both as in the paper.
+    run: name and options of the n-th run of a curve. panels: methods by subtitle, a row of panels each.
+    plot: curves of means, curves of single runs, or final performance by quantile.
+    comparisons: pairs (one, other) of methods: how probable is it that a run of one ends above one of the other?
+    """
+
+    name: str
+    title: str
+    tasks: dict[str, int]
+    methods: dict[str, Method]
+    seeds: int
+    options: tuple[str, ...] = ('--alg=trpo_mpi', '--num_hidden=64')
+    run: Callable[[int], tuple[str, tuple[str, ...]]] = lambda n: (f'seed_{n}', (f'--seed={n}',))
+    panels: dict[str, tuple[str, ...]] | None = None
+    plot: Literal['means', 'runs', 'quantiles'] = 'means'
+    comparisons: tuple[tuple[str, str], ...] = (('flow', 'gaussian'),)
+    smoke_steps: int = 4096
+    smoke_seeds: int = 1
+
+    def folder(self, root: str, task: str, method: str, n: int) -> str:
+        """That of the n-th run."""
+        return os.path.join(root, task.replace('/', '-'), method, self.run(n)[0])
+
+    def jobs(self, root: str, tasks: dict[str, int], methods: Sequence[str], seeds: int) -> list[Job]:
+        """The runs below the folder `root`, first those of the first seed."""
+        return [Job(self.folder(root, task, method, n), steps,
+                    (*self.options, f'--env={task}', *self.run(n)[1], *self.methods[method].options))
+                for n in range(seeds) for task, steps in tasks.items() for method in methods]
+
+    def steps(self, task: str, scale: str) -> int:
+        """Time steps of a run at that scale, never fewer than those of 'smoke', a few batches."""
+        return self.smoke_steps if scale == 'smoke' else max(round(self.tasks[task] * float(scale)), self.smoke_steps)
+
+
+def _scale(text):
+    with contextlib.suppress(ValueError):
+        if text == 'smoke' or float(text) > 0:
+            return text if text == 'smoke' else f'{float(text):g}'
+    raise argparse.ArgumentTypeError(f"{text} is neither a factor above 0 nor 'smoke'")
+
+
+def _count(text):
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f'{text} is no whole number above 0')
+    return int(text)
+
+
+def _parse(experiment, argv):
+    parser = argparse.ArgumentParser(prog=f'python -m run.{experiment.name}', description=experiment.title)
+    parser.add_argument('--scale', type=_scale, default='1', metavar='S', help="a factor on the paper's time steps; "
+                        'or smoke: a few batches and one seed, to try everything (default: 1)')
+    parser.add_argument('--seeds', type=_count, metavar='N', help=f'runs of each curve (default: {experiment.seeds})')
+    parser.add_argument('--tasks', nargs='+', choices=experiment.tasks, default=[*experiment.tasks], metavar='TASK',
+                        help=f'of {" ".join(experiment.tasks)} (default: all)')
+    parser.add_argument('--methods', nargs='+', choices=experiment.methods, default=[*experiment.methods],
+                        metavar='METHOD', help=f'of {" ".join(experiment.methods)} (default: all)')
+    parser.add_argument('--steps', type=_count, metavar='N', help='time steps of every run, instead of --scale')
+    parser.add_argument('--folder', help=f'where the runs are (default: results/{experiment.name} at scale 1, '
+                        f'else runs/scale-S/{experiment.name} or runs/steps-N/{experiment.name})')
+    parser.add_argument('-j', dest='workers', type=_count, default=len(os.sched_getaffinity(0)), metavar='N',
+                        help='runs at a time (default: one for each processor)')
+    parser.add_argument('--dry-run', action='store_true', help='print the commands of the runs that are not finished')
+    parser.add_argument('--plot-only', action='store_true', help='train nothing')
+    return parser.parse_args(argv)
+
+
+def _default_folder(experiment, args):
+    if args.steps:
+        return os.path.join('runs', f'steps-{args.steps}', experiment.name)
+    return os.path.join('results' if args.scale == '1' else os.path.join('runs', f'scale-{args.scale}'),
+                        experiment.name)
+
+
+def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
+    """The command line of a figure: train what is missing, then draw what there is.
+
+    Returns the exit status: 1 if a run failed, 2 after bad input, 130 after Ctrl-C.
+    """
+    args = _parse(experiment, argv)
+    folder = args.folder or _default_folder(experiment, args)
+    tasks = {task: args.steps or experiment.steps(task, args.scale) for task in args.tasks}
+    seeds = args.seeds or (experiment.smoke_seeds if args.scale == 'smoke' else experiment.seeds)
+    jobs = experiment.jobs(folder, tasks, args.methods, seeds)
+    if args.dry_run:
+        print(*(job.command for job in jobs if not job.finished()), sep='\n')
+        return 0
+    shorter = sum(0 < job.finished_steps() < job.steps for job in jobs)
+    if shorter and not args.plot_only:
+        print(f'{shorter} finished runs have fewer steps and are trained anew', file=sys.stderr)
+    try:
+        failed = [] if args.plot_only else run_jobs(jobs, args.workers)
+    except (UsageError, OSError) as e:  # OSError: a folder that cannot be written
+        print(f'error: {e}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        finished = sum(job.finished() for job in jobs)
+        print(f'interrupted: {finished} of {len(jobs)} runs are finished; the same command trains the others',
+              file=sys.stderr)
+        return 130
+    from run import curves  # here, because workers import the figures, too
+    curves.draw(experiment, folder)
+    for job in failed:
+        print(f'failed: {job.folder}: {job.error()}', file=sys.stderr)
+    return 1 if failed else 0

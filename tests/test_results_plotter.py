@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ from pathlib import Path
 import gymnasium
 import matplotlib
 import numpy as np
+import pandas
 import pytest
 
 from onpolicybaselines import logger, results_plotter
@@ -128,6 +130,12 @@ def test_load_results_of_real_runs(tmp_path):
         assert x.iloc[-1] == r.monitor.l.sum() and len(y) == 3
     assert plot_util.load_results([str(folder), str(tmp_path)], enable_monitor=False)[0].monitor is None
     assert plot_util.load_results(str(tmp_path), enable_progress=False)[0].progress is None
+    for path in folder.glob('*.csv'):
+        path.with_name(f'{path.name}.gz').write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    packed = plot_util.load_results(str(folder))[0]
+    pandas.testing.assert_frame_equal(packed.monitor, results[1].monitor)
+    pandas.testing.assert_frame_equal(packed.progress, results[1].progress)
 
 
 def test_load_results_says_what_it_skips(tmp_path, capsys):

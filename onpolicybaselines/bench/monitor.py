@@ -3,9 +3,11 @@
 Source: openai/baselines `bench/monitor.py`.
 """
 import csv
+import gzip
 import json
 import os.path as osp
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from glob import escape, glob
 from typing import TYPE_CHECKING, Any
@@ -174,8 +176,8 @@ class ResultsWriter(object):
 
 
 def get_monitor_files(dir: str) -> list[str]:
-    """The monitor files directly in `dir`, sorted."""
-    return sorted(glob(osp.join(escape(dir), '*' + Monitor.EXT)))
+    """The monitor files directly in `dir`, sorted; also compressed ones, `*monitor.csv.gz`."""
+    return sorted(glob(osp.join(escape(dir), '*' + Monitor.EXT)) + glob(osp.join(escape(dir), f'*{Monitor.EXT}.gz')))
 
 
 def load_results(dir: str) -> 'pandas.DataFrame':
@@ -204,15 +206,16 @@ def load_results(dir: str) -> 'pandas.DataFrame':
 def _load_file(fname: str) -> tuple[dict[str, Any], 'pandas.DataFrame']:
     """Header and table of one monitor file."""
     import pandas
-    with open(fname, encoding='utf-8', newline='') as fh:
-        firstline = fh.readline()
+    open_text = gzip.open if fname.endswith('.gz') else open
+    with open_text(fname, 'rt', encoding='utf-8', newline='') as fh:
         try:
+            firstline = fh.readline()
             if not firstline.startswith('#'):
                 raise ValueError('the first line is not "#" and a JSON header')
             header = json.loads(firstline[1:])
             df = pandas.read_csv(fh, index_col=None)
             if 't_start' not in header or not {'r', 'l', 't'} <= set(df.columns):
                 raise ValueError('"t_start" or one of the columns r, l, t is missing')
-        except ValueError as e:
+        except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as e:
             raise LoadMonitorResultsError(f'{fname} is not a monitor file: {e}') from None
     return header, df

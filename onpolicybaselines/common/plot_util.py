@@ -120,7 +120,7 @@ def load_results(root_dir_or_dirs: str | Sequence[str], enable_progress: bool = 
                  enable_monitor: bool = True, verbose: bool = False) -> list[Result]:
     """Load every run at or below the given folders, in the order of their paths.
 
-    enable_progress: load the logger's progress.json or progress.csv. enable_monitor: load *monitor.csv.
+    enable_progress: load the logger's progress.json or progress.csv[.gz]. enable_monitor: load *monitor.csv[.gz].
     verbose: print what is found. A file that cannot be read is skipped, with a line on stderr.
     Raises UsageError if one of the folders does not exist.
     """
@@ -151,8 +151,11 @@ def _load_monitor(dirname: str) -> pandas.DataFrame | None:
 
 
 def _load_progress(dirname: str) -> pandas.DataFrame | None:
-    progress = _load_file(osp.join(dirname, 'progress.json'), read_json)
-    return _load_file(osp.join(dirname, 'progress.csv'), read_csv) if progress is None else progress
+    for name, read in [('progress.json', read_json), ('progress.csv', read_csv), ('progress.csv.gz', read_csv)]:
+        progress = _load_file(osp.join(dirname, name), read)
+        if progress is not None:
+            return progress
+    return None
 
 
 def _read_metadata(path: str) -> dict[str, Any]:

@@ -207,8 +207,11 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
 
     small = xla and not isinstance(pi.pdtype, NormalizingFlowPdType) # a flow's take 20 s and 0.8 GiB to save 8 ms
 
+    compute_losses = U.function(losses, th, th, pi.X, ac, atarg, noise, xla=small)
+    compute_losses.trace() # the first line search may come late, but no later iteration is to wait for it
+
     return Functions(
-        compute_losses=U.function(losses, th, th, pi.X, ac, atarg, noise, xla=small),
+        compute_losses=compute_losses,
         compute_lossandgrad=U.function(lossandgrad, th, pi.X, ac, atarg, noise, xla=small),
         compute_fvp=U.function(fvp, th, th, pi.X, ac, xla=xla),
         vflossandgrad=vflossandgrad)

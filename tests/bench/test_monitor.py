@@ -1,3 +1,4 @@
+import gzip
 import json
 import math
 
@@ -179,3 +180,20 @@ def test_load_errors(tmp_path):
         with pytest.raises(LoadMonitorResultsError, match=fault) as e:
             load_results(str(tmp_path))
         assert str(tmp_path) in str(e.value) and '\n' not in str(e.value)
+
+
+def test_compressed_files_are_read_alike(tmp_path):
+    env = Monitor(gymnasium.make('CartPole-v1'), str(tmp_path / '0'))
+    run_episodes(env, 3)
+    env.close()
+    df = load_results(str(tmp_path))
+    plain = tmp_path / '0.monitor.csv'
+    content = gzip.compress(plain.read_bytes())
+    plain.unlink()
+    packed = tmp_path / '0.monitor.csv.gz'
+    packed.write_bytes(content)
+    pandas.testing.assert_frame_equal(load_results(str(tmp_path)), df)
+    for damaged in (content[:-20], b'no gzip file', content[:15] + b'\xff' * 30):
+        packed.write_bytes(damaged)
+        with pytest.raises(LoadMonitorResultsError, match='0.monitor.csv.gz is not a monitor file'):
+            load_results(str(tmp_path))

@@ -1,0 +1,21 @@
+"""Figure 3: TRPO with factorized Gaussians, mixtures and flows on the MuJoCo tasks of gym and rllab."""
+import sys
+
+from run.jobs import FLOW, FROZEN, GAUSSIAN, GMM2, GMM5, GYM, Experiment, main, with_gauss_newton
+
+EXPERIMENT = Experiment(
+    name='fig3',
+    title='TRPO on MuJoCo tasks',
+    tasks={
+        **GYM,
+        'rllab/SimpleHumanoid-v0': 5_000_000,
+        'rllab/Humanoid-v0': 5_000_000,
+    },
+    methods={'gaussian': GAUSSIAN, 'gaussian-frozen': FROZEN,
+             **with_gauss_newton({'gmm2': GMM2, 'gmm5': GMM5, 'flow': FLOW})},
+    seeds=5,
+    comparisons=(('flow', 'gaussian'), ('flow', 'gaussian-frozen'), ('flow-gn', 'gaussian'), ('gmm5', 'gaussian')),
+)
+
+if __name__ == '__main__':
+    sys.exit(main(EXPERIMENT))

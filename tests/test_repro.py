@@ -1,0 +1,354 @@
+"""The paper's figures: what is run, in which processes, and what is drawn of it."""
+import csv
+import gzip
+import importlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from rliable import metrics
+
+from onpolicybaselines.bench.benchmarks import get_benchmark
+from run import curves, fig3, fig6, jobs
+from run.jobs import Experiment, Job, Method, main, run_jobs
+
+ROOT = pathlib.Path(__file__).parents[1]
+FIGURES = {name: importlib.import_module(f'run.{name}').EXPERIMENT for name in ('fig3', 'fig4', 'fig5', 'fig6', 'fig7')}
+OPTIONS = ('--alg=trpo_mpi', '--env=Reacher-v5', '--timesteps_per_batch=256', '--seed=0')
+GAUSSIAN = (*OPTIONS, '--policy=gaussian')
+FLOW = (*OPTIONS, '--policy=flow', '--flow_layers=1')
+
+
+# ---------------------------------------------------------------- training
+
+def content(folder):
+    """Logs of a run without times."""
+    texts = {}
+    for name in jobs.LOGS:
+        packed = folder / f'{name}.gz'
+        lines = (gzip.decompress(packed.read_bytes()) if packed.exists() else (folder / name).read_bytes()).decode()
+        rows = csv.DictReader(line for line in lines.splitlines() if not line.startswith('#'))
+        texts[name] = [{k: v for k, v in row.items() if k not in ('t', 'TimeElapsed')} for row in rows]
+    return texts
+
+
+def config(folder):
+    return json.loads((folder / 'config.json').read_text())
+
+
+def test_second_run_of_a_worker_is_that_of_a_process_of_its_own(tmp_path):
+    """To the bit; and a failure before it does no harm. The process of its own is the line that --dry-run prints."""
+    alone = Job(str(tmp_path / 'alone'), 512, FLOW)
+    first, second = (Job(str(tmp_path / name), 512, options) for name, options in [('1', GAUSSIAN), ('2', FLOW)])
+    wrong = Job(str(tmp_path / 'wrong'), 512, (*GAUSSIAN, '--max_kl=-1'))
+    assert run_jobs([first, wrong, second]) == [wrong]
+    subprocess.run(alone.command, shell=True, check=True, cwd=ROOT)
+    assert content(tmp_path / '2') == content(tmp_path / 'alone')
+    assert len(content(tmp_path / '2')['progress.csv']) == 2
+    a, b = config(tmp_path / '2'), config(tmp_path / 'alone')
+    assert a['command'][:-1] == b['command'][:-1] == ['python', '-m', 'onpolicybaselines.run', *second.arguments[:-1]]
+    assert a['ranks'] == 1 and a['alg_kwargs'] == b['alg_kwargs']
+    assert sorted(p.name for p in (tmp_path / '2').iterdir()) == ['0.monitor.csv.gz', 'config.json', 'progress.csv.gz']
+    assert 'max_kl' in wrong.error() and wrong.error().startswith('error: ')
+
+
+DEADLY = '''
+import os, signal
+import gymnasium as gym
+from gymnasium.envs.mujoco.reacher_v5 import ReacherEnv
+
+class Deadly(ReacherEnv):
+    def step(self, action):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+gym.register('Deadly-v0', Deadly, max_episode_steps=50)
+'''
+
+
+def test_death_of_a_worker_is_the_failure_of_one_run(tmp_path, monkeypatch, capsys):
+    """Killed as the kernel does when memory is short. The others are trained; the folders of failed runs say why."""
+    (tmp_path / 'deadly.py').write_text(DEADLY)
+    monkeypatch.syspath_prepend(tmp_path)
+    experiment = Experiment(name='some', title='Some', tasks={'deadly:Deadly-v0': 256, 'Reacher-v5': 256}, seeds=1,
+                            methods={'gaussian': Method('Gaussian', ('--policy=gaussian',), 'blue')},
+                            options=('--timesteps_per_batch=256',), smoke_steps=256)
+    arguments = ['--folder', str(tmp_path / 'runs'), '-j', '1']
+    assert main(experiment, arguments) == 1
+    printed = capsys.readouterr()
+    folder = tmp_path / 'runs' / 'deadly:Deadly-v0' / 'gaussian' / 'seed_0'
+    assert f'failed: {folder}: the worker process died' in printed.err
+    assert 'worker process died' in (folder / 'error.txt').read_text()
+    assert experiment.jobs(str(tmp_path / 'runs'), {'Reacher-v5': 256}, ['gaussian'], 1)[0].finished()
+    assert (tmp_path / 'runs' / 'some.png').exists()
+
+
+def test_finished_runs_are_kept_and_interrupted_ones_begin_again(tmp_path):
+    job = Job(str(tmp_path / 'run'), 256, GAUSSIAN)
+    monitor = tmp_path / 'run' / '0.monitor.csv.gz'
+    monitor.parent.mkdir()
+    (tmp_path / 'run' / '0.monitor.csv').write_text('# the run was killed\n')
+    assert not job.finished()
+    assert not run_jobs([job]) and job.finished() and not monitor.with_suffix('').exists()
+    written = monitor.stat().st_mtime_ns
+    assert not run_jobs([job, Job(job.folder, 128, GAUSSIAN)])
+    assert monitor.stat().st_mtime_ns == written
+    assert not Job(job.folder, 512, GAUSSIAN).finished()
+
+
+def start_session(folder, *arguments):
+    """`run.fig3` as a terminal starts it: a session of its own, so that an interrupt goes to all its processes, which
+    a shell's background jobs ignore."""
+    command = [sys.executable, '-m', 'run.fig3', '--tasks', 'Reacher-v5', '--methods', 'gaussian', '--seeds', '2',
+               '-j', '1', '--folder', str(folder), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def is_alive(session):
+    try:
+        os.killpg(session, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize('everywhere', [True, False], ids=['terminal', 'kill -INT'])
+def test_interrupt_ends_all_and_keeps_what_is_finished(everywhere, tmp_path):
+    first, second = (tmp_path / 'Reacher-v5' / 'gaussian' / f'seed_{n}' for n in (0, 1))
+    job, = fig3.EXPERIMENT.jobs(str(tmp_path), {'Reacher-v5': 1_000_000}, ['gaussian'], 1)
+    first.mkdir(parents=True)  # the run of a worker: tested above
+    (first / '0.monitor.csv.gz').write_bytes(b'')
+    (first / 'config.json').write_text('{"args": {"num_timesteps": 1000000.0}}')
+    with start_session(tmp_path) as process:
+        progress = second / 'progress.csv'
+        wait_for(lambda: progress.exists() and len(progress.read_text().splitlines()) > 2)
+        (os.killpg if everywhere else os.kill)(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith('interrupted: 1 of 2 runs are finished') and 'Traceback' not in err
+    assert job.finished() and not (second / '0.monitor.csv.gz').exists()
+    wait_for(lambda: not is_alive(process.pid), 20)
+
+
+def test_workers_do_not_outlive_a_killed_parent(tmp_path):
+    with start_session(tmp_path) as process:
+        wait_for(lambda: (tmp_path / 'Reacher-v5' / 'gaussian' / 'seed_0' / 'config.json').exists())
+        process.kill()
+    wait_for(lambda: not is_alive(process.pid), 20)
+
+
+def test_mpi_workers_train_as_single_ranks(mpirun, tmp_path):
+    """Two ranks: one hands out the runs, the other has them trained. A run that fails ends nobody."""
+    program = tmp_path / 'program.py'
+    program.write_text(f'''
+from run.jobs import Job, run_jobs
+if __name__ == '__main__':
+    wrong, good = [Job({str(tmp_path)!r} + '/' + name, 256, {GAUSSIAN!r} + options)
+                   for name, options in [('wrong', ('--max_kl=-1',)), ('good', ())]]
+    print([job.folder for job in run_jobs([wrong, good])] == [wrong.folder])
+''')
+    launcher = f'''
+import runpy, sys
+sys.argv = ['mpi4py.futures', {str(program)!r}]
+runpy.run_module('mpi4py.futures', run_name='__main__', alter_sys=True)
+'''
+    result = mpirun(2, launcher)
+    assert result.returncode == 0 and result.stdout.strip() == 'True', result.stderr
+    assert config(tmp_path / 'good')['ranks'] == 1
+    assert not run_jobs([Job(str(tmp_path / 'here'), 256, GAUSSIAN)])
+    assert content(tmp_path / 'good') == content(tmp_path / 'here')
+
+
+def test_launcher_without_futures_is_an_error(mpirun):
+    result = mpirun(2, '''
+from run.jobs import make_pool
+from onpolicybaselines.common.errors import UsageError
+try:
+    make_pool(1)
+except UsageError as e:
+    print(e)
+''')
+    assert result.stdout.count('mpi4py.futures -m run.figN') == 2, result.stderr
+
+
+# ---------------------------------------------------------------- grids
+
+@pytest.mark.parametrize('name', FIGURES)
+def test_smoke_has_every_task_and_method_once(name, capsys):
+    experiment = FIGURES[name]
+    assert main(experiment, ['--scale', 'smoke', '--dry-run', '--folder', 'nowhere']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(experiment.tasks) * len(experiment.methods) * (2 if name == 'fig6' else 1)
+    assert len({line.rpartition('--log_path=')[2] for line in lines}) == len(lines)
+    batches = {'--alg=trpo_mpi': 1024, '--alg=acktr_cont': 2500}
+    assert all(f'--num_timesteps={experiment.smoke_steps}' in line for line in lines)
+    assert experiment.smoke_steps >= 2 * batches[experiment.options[0]]
+
+
+def test_the_papers_steps_and_seeds():
+    benchmark = {task['env_id']: task for task in get_benchmark('TangAgrawal2018')['tasks']}
+    assert {task: steps for task, steps in jobs.GYM.items() if task != 'Swimmer-v5'} == {
+        task: entry['num_timesteps'] for task, entry in benchmark.items()}
+    assert {entry['trials'] for entry in benchmark.values()} == {fig3.EXPERIMENT.seeds}
+    assert fig6.EXPERIMENT.tasks['HalfCheetah-v5'] == jobs.GYM['HalfCheetah-v5'] == 2_000_000
+    assert [FIGURES[name].seeds for name in sorted(FIGURES)] == [5, 2, 3, 30, 5]
+
+
+def test_draws_cover_the_range_of_the_paper():
+    draws = [fig6.draw(n)[1] for n in range(30)]
+    exponents = np.sort([np.log10(float(kl.partition('=')[2])) for kl, _ in draws])
+    assert -3 <= exponents[0] < -2.8 and -2.2 < exponents[-1] <= -2
+    assert {seed for _, seed in draws} == {f'--seed={s}' for s in range(5)}
+
+
+def test_full_scale_alone_writes_into_results(capsys):
+    for arguments, folder in [((), 'results/fig3'), (('--scale', '1.0'), 'results/fig3'),
+                              (('--scale', '0.10'), 'runs/scale-0.1/fig3'), (('--steps', '9'), 'runs/steps-9/fig3'),
+                              (('--scale', 'smoke'), 'runs/scale-smoke/fig3')]:
+        main(fig3.EXPERIMENT, ['--dry-run', '--seeds', '99', '--tasks', 'Ant-v5', *arguments])
+        assert f'--log_path={folder}/Ant-v5/gaussian/seed_98' in capsys.readouterr().out
+    assert '/runs/' in (ROOT / '.gitignore').read_text().split()
+
+
+@pytest.mark.parametrize('arguments', [['--scale', '0'], ['--scale', 'small'], ['--tasks', 'Hoper-v5'],
+                                       ['--methods', 'flows'], ['--seeds', '0'], ['-j', '0'], ['--steps', '-1']])
+def test_bad_arguments(arguments, capsys, tmp_path):
+    with pytest.raises(SystemExit) as e:
+        main(fig3.EXPERIMENT, ['--plot-only', '--folder', str(tmp_path), *arguments])
+    assert e.value.code == 2 and arguments[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+# ---------------------------------------------------------------- curves
+
+def write_run(folder, returns, length=10, steps=None):
+    """A finished run with episodes of equal length."""
+    os.makedirs(folder)
+    rows = ''.join(f'{r},{length},{i}.5\n' for i, r in enumerate(returns))
+    with gzip.open(os.path.join(folder, '0.monitor.csv.gz'), 'wt') as fh:
+        fh.write('# {"t_start": 0.0, "env_id": "Reacher-v5"}\nr,l,t\n' + rows)
+    with gzip.open(os.path.join(folder, 'progress.csv.gz'), 'wt') as fh:
+        fh.write('neg_curvature\n' + '0\n1\n1\n1\n')
+    with open(os.path.join(folder, 'config.json'), 'w') as fh:
+        json.dump({'args': {'num_timesteps': steps or length * len(returns)}}, fh)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three runs on each of two tasks, Gaussian from 0 to 1 and flow from 0 to 2, half the steps of the paper."""
+    generator = np.random.default_rng(0)
+    for task in ('Reacher-v5', 'Hopper-v5'):
+        for name, height in (('gaussian', 1), ('flow', 2)):
+            for n in range(3):
+                path = fig3.EXPERIMENT.folder(str(tmp_path), task, name, n)
+                write_run(path, np.linspace(0, height, 1000) + 0.01 * generator.normal(size=1000) + 0.1 * n, 500)
+    return tmp_path
+
+
+def test_a_point_of_a_curve_is_the_mean_of_the_episodes_before_it(tmp_path):
+    grid = np.arange(5., 251., 5.)  # a window of 5
+    run = curves.Run('', np.array([10, 12, 14, 50]), np.array([1., 2., 6., 7.]), 60)
+    curve = dict(zip(grid, run.curve(grid), strict=True))
+    assert np.isnan(curve[5]) and curve[10] == 1
+    assert curve[15] == 4   # the two that ended in (10, 15]
+    assert curve[45] == 6   # none in the window: the last one
+    assert curve[50] == 7 and curve[60] == 7 and np.isnan(curve[65])
+    assert run.final() == 4
+
+
+def test_statistics_are_those_of_rliable():
+    generator = np.random.default_rng(0)
+    scores = generator.normal(size=(5, 3, 7))
+    np.testing.assert_allclose(curves.iqm(scores), [metrics.aggregate_iqm(scores[..., i]) for i in range(7)])
+    one, other = generator.integers(0, 4, size=(2, 5, 3)).astype(float)
+    assert not np.array_equal(one, other)
+    np.testing.assert_allclose(curves.probability_of_improvement(one, other),
+                               metrics.probability_of_improvement(one, other))
+
+
+def test_intervals_cover_and_repeat():
+    """Of a mean of 30 normal scores: 1.96 standard errors on each side, give or take (bootstrap, one sample)."""
+    scores = np.random.default_rng(1).normal(size=(30, 1, 1))
+    mean, (low, high) = curves.interval(lambda s: s.mean(axis=(0, 1)), scores)
+    error = scores.std() / np.sqrt(30)
+    np.testing.assert_allclose([mean - low, high - mean], np.full((2, 1), 1.96 * error), rtol=0.15)
+    np.testing.assert_equal(curves.interval(lambda s: s.mean(axis=(0, 1)), scores)[1], [low, high])
+
+
+def test_normalized_scores(folder):
+    scores = curves.normalized(curves.load(fig3.EXPERIMENT, str(folder)))
+    assert {name: score.shape for name, score in scores.items()} == dict.fromkeys(('gaussian', 'flow'),
+                                                                                 (3, 2, curves.POINTS))
+    assert abs(np.mean([score[..., 0].mean() for score in scores.values()])) < 0.05
+    assert 0.9 < scores['flow'][..., -1].mean() < 1.1 and 0.4 < scores['gaussian'][..., -1].mean() < 0.6
+
+
+def test_titles_say_what_is_missing(folder):
+    experiment = fig3.EXPERIMENT
+    runs = curves.load(experiment, str(folder))
+    assert curves.figure_title(experiment, runs) == 'TRPO on MuJoCo tasks (partial: 2 of 9 tasks, 2 of 8 methods)'
+    title = curves.panel_title(experiment, 'Hopper-v5', '', runs['Hopper-v5'])
+    assert title == 'Hopper-v5, 3 seeds\n(partial: 3 of 5 seeds, 500k of 2M steps)'
+    full = {'flow': [curves.Run('', np.ones(1), np.ones(1), 5_000_000)] * 5}
+    assert curves.panel_title(experiment, 'rllab/Humanoid-v0', '', full) == 'Humanoid-v0 (L), 5 seeds'
+
+
+def test_tables(folder):
+    text = curves.tables(fig3.EXPERIMENT, curves.load(fig3.EXPERIMENT, str(folder)))
+    lines = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines() if line.startswith('|')]
+    final, improvement, dropped = ([row for row in lines if len(row) == n] for n in (4, 2, 3))
+    table = {row[0]: row[1:] for row in final}
+    assert table['task'] == ['steps', 'Gaussian', 'flow']
+    assert table['Hopper-v5'][0] == '500,000'
+    mean, error = table['Hopper-v5'][1].split(' (')[0].split(' ± ')
+    assert 1.0 < float(mean) < 1.1  # the last tenth of the line, and 0.1 on average
+    assert abs(float(error) - 0.1 / np.sqrt(3)) < 0.01 and table['Hopper-v5'][1].endswith('(3)')
+    assert ['Reacher-v5', '1.00 [1.00, 1.00]'] in improvement and ['all', '1.00 [1.00, 1.00]'] in improvement
+    assert ['Hopper-v5', '25.0%', '25.0%'] in dropped
+
+
+def write_runs(experiment, folder):
+    """Two runs of every method on two tasks."""
+    for task in [*experiment.tasks][:2]:
+        for i, method in enumerate(experiment.methods):
+            for n in range(2):
+                write_run(experiment.folder(str(folder), task, method, n), np.arange(30.) * (i + 1) + n, 50)
+    return [folder / f'{experiment.name}{end}' for end in ('.png', '-iqm.png', '.md')]
+
+
+@pytest.mark.parametrize('name', FIGURES)
+def test_every_kind_of_figure_is_drawn(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(curves, 'REPS', 20)
+    files = write_runs(FIGURES[name], tmp_path)
+    assert main(FIGURES[name], ['--plot-only', '--folder', str(tmp_path)]) == 0
+    assert all(path.stat().st_size for path in files)
+
+
+def test_drawing_again_takes_no_tensorflow_and_changes_no_byte(tmp_path, monkeypatch):
+    monkeypatch.setattr(curves, 'REPS', 20)
+    files = write_runs(FIGURES['fig4'], tmp_path)
+    arguments = ['--plot-only', '--folder', str(tmp_path)]
+    main(FIGURES['fig4'], arguments)
+    drawn = [path.read_bytes() for path in files]
+    code = ('import sys; from run import curves, fig4, jobs\n'
+            f'curves.REPS = 20; jobs.main(fig4.EXPERIMENT, {arguments})\n'
+            'sys.exit("tensorflow" in sys.modules)')
+    subprocess.run([sys.executable, '-W', 'error', '-c', code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    assert [path.read_bytes() for path in files] == drawn
+
+
+def test_nothing_to_draw_is_said(tmp_path, capsys):
+    assert main(fig3.EXPERIMENT, ['--plot-only', '--folder', str(tmp_path)]) == 0
+    assert 'fig3: nothing to draw' in capsys.readouterr().err
