@@ -87,7 +87,7 @@ class _Timed(gym.Wrapper):
         self.reset = watch.wrap('physics', env.reset)
 
 
-def trained(env: str, updates: int = 6, profile: bool = False, **options) -> dict:
+def trained(env: str, updates: int = 10, profile: bool = False, **options) -> dict:
     """TRPO's steps per second over `updates` updates after the first three; seconds to the end of the first iteration;
     MiB of memory at most; with `profile`, seconds per iteration by part."""
     start = time.perf_counter()
@@ -168,7 +168,7 @@ def acktr(env: str, updates: int = 8, **options) -> dict:
             **{f'phase {name}': seconds / updates for name, seconds in watch.seconds.items()}}
 
 
-def sb3(env: str, updates: int = 6) -> dict:
+def sb3(env: str, updates: int = 10) -> dict:
     """Steps per second of sb3-contrib's TRPO: the same batch, networks, conjugate gradients and fit."""
     sys.modules['tensorflow'] = None  # tensorboard would load it, and its LLVM and torch's cannot be in one process
     import torch

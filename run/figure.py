@@ -1,0 +1,64 @@
+"""What the figures that are no training curves share: their command line, their folder, their tables."""
+import argparse
+import json
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+SMOKE = 0.002  # scale: every path, nothing learned
+XLA_PAYS = 0.1  # the scale from which it does
+
+
+def parse_args(name: str, title: str, seeds: int, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line of a figure; `scale` becomes a number, `folder` is where its results are."""
+    parser = argparse.ArgumentParser(prog=f'python -m run.{name}', description=title)
+    parser.add_argument('--scale', default='1', metavar='S', help='a factor on the steps; or smoke: '
+                        f'{SMOKE:g} and one seed, to try everything (default: 1)')
+    parser.add_argument('--seeds', type=int, metavar='N', help=f'(default: {seeds})')
+    parser.add_argument('-j', dest='workers', type=int, default=len(os.sched_getaffinity(0)), metavar='N',
+                        help='training runs at a time, where there are any (default: one for each processor)')
+    parser.add_argument('--folder', help=f'of the results (default: results/{name} at scale 1, '
+                        f'else runs/scale-S/{name})')
+    parser.add_argument('--dry-run', action='store_true', help='say what would be done')
+    parser.add_argument('--plot-only', action='store_true', help='draw the results that are there')
+    args = parser.parse_args(argv)
+    smoke = args.scale == 'smoke'
+    try:
+        scale = SMOKE if smoke else float(args.scale)
+    except ValueError:
+        scale = 0.
+    if not scale > 0:
+        parser.error(f"--scale={args.scale}: give a factor above 0, or 'smoke'")
+    args.folder = args.folder or os.path.join('results' if scale == 1 else f'runs/scale-{args.scale}', name)
+    args.scale, args.seeds = scale, args.seeds or (1 if smoke else seeds)
+    return args
+
+
+def write_rows(path: str, rows: Sequence[dict]) -> None:
+    """JSON, a line each."""
+    with open(path, 'w', encoding='utf-8') as fh:
+        fh.write('[' + ',\n '.join(map(json.dumps, rows)) + ']\n')
+
+
+def read_rows(path: str) -> list[dict]:
+    """What `write_rows` wrote."""
+    with open(path, encoding='utf-8') as fh:
+        return json.load(fh)
+
+
+def seeds_of(rows: Sequence[dict]) -> set[int]:
+    """The seeds of the rows."""
+    return {row['seed'] for row in rows}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown."""
+    lines = [head, ['---'] * len(head), *rows]
+    return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+
+
+def median_and_range(values: Sequence[float], digits: int = 3) -> str:
+    """'median (smallest to largest)', which outliers do not spoil."""
+    low, middle, high = (f'{x:.{digits}g}' for x in (np.min(values), np.median(values), np.max(values)))
+    return middle if low == high else f'{middle} ({low} to {high})'
