@@ -19,7 +19,6 @@ from onpolicybaselines.a2c.runner import sf01
 from onpolicybaselines.a2c.utils import batch_placeholders, entropy_of
 from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance, set_global_seeds
 from onpolicybaselines.common.cg import cg
-from onpolicybaselines.common.distributions import NormalizingFlowPdType
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import check_ranges
 from onpolicybaselines.common.mpi_adam import MpiAdam
@@ -205,14 +204,12 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
     th = tf.TensorSpec([sum(map(U.numel, pi.var_list))], pi.var_list[0].dtype)
     ac, atarg, noise = batch_placeholders(pi)
 
-    small = xla and not isinstance(pi.pdtype, NormalizingFlowPdType) # a flow's take 20 s and 0.8 GiB to save 8 ms
-
-    compute_losses = U.function(losses, th, th, pi.X, ac, atarg, noise, xla=small)
+    compute_losses = U.function(losses, th, th, pi.X, ac, atarg, noise, xla=xla)
     compute_losses.trace() # the first line search may come late, but no later iteration is to wait for it
 
     return Functions(
         compute_losses=compute_losses,
-        compute_lossandgrad=U.function(lossandgrad, th, pi.X, ac, atarg, noise, xla=small),
+        compute_lossandgrad=U.function(lossandgrad, th, pi.X, ac, atarg, noise, xla=xla),
         compute_fvp=U.function(fvp, th, th, pi.X, ac, xla=xla),
         vflossandgrad=vflossandgrad)
 
@@ -344,8 +341,8 @@ def learn(*,
     bootstrap_truncated     value what lies beyond a time limit; upstream takes a time limit for an end
     ep_window               episodes that EpRewMean and EpLenMean average over
     check_every             updates between checks that all ranks hold the same parameters
-    xla                     compile Fisher-vector products and the fit of the value function by XLA: a longer start
-                            (20 s for a flow), faster updates; None does so for runs of at least 200 updates
+    xla                     compile the updates by XLA: a longer start (28 s for a flow, once on a machine), faster
+                            updates; None does so for runs of at least 200 updates
     **network_kwargs        keywords of the network's builder and of the policy
 
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that
