@@ -232,7 +232,6 @@ def function(f: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable
     """`f` compiled once for arguments like `inputs`; takes arrays of any dtype that fits, gives numpy arrays.
 
     xla: by XLA, which takes longer, once for each shape of arguments, and makes many small operations a few fast ones.
-    The function is traced at its first call, or by its attribute `trace`.
     """
     compiled = tf.function(lambda *args: f(*args), input_signature=inputs, autograph=False, jit_compile=xla)
     concrete = functools.cache(compiled.get_concrete_function)  # calling `compiled` costs twice as much
@@ -241,7 +240,6 @@ def function(f: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable
         args = [_fitting(arg, spec) for (arg, spec) in zip(args, inputs, strict=True)]
         run = f if tf.config.functions_run_eagerly() else concrete()
         return to_numpy(run(*args))
-    call.trace = concrete
     return call
 
 

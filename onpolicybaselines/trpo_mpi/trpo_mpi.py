@@ -204,11 +204,8 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
     th = tf.TensorSpec([sum(map(U.numel, pi.var_list))], pi.var_list[0].dtype)
     ac, atarg, noise = batch_placeholders(pi)
 
-    compute_losses = U.function(losses, th, th, pi.X, ac, atarg, noise, xla=xla)
-    compute_losses.trace() # the first line search may come late, but no later iteration is to wait for it
-
     return Functions(
-        compute_losses=compute_losses,
+        compute_losses=U.function(losses, th, th, pi.X, ac, atarg, noise, xla=xla),
         compute_lossandgrad=U.function(lossandgrad, th, pi.X, ac, atarg, noise, xla=xla),
         compute_fvp=U.function(fvp, th, th, pi.X, ac, xla=xla),
         vflossandgrad=vflossandgrad)
@@ -431,8 +428,11 @@ def learn(*,
         if hasattr(pi, "ob_rms"): pi.ob_rms.update(ob) # update running mean/std for policy
 
         noise = pi.pdtype.noise(np_random, len(ob) * ent_samples if ent_coef else 0)
+        th = get_flat()
+        if iters_so_far == 0: # compile them now: the first line search may come late
+            functions.compute_losses(th, th, ob, ac, atarg, noise)
         thnew, meanlosses, info = trust_region_step(
-            functions, get_flat(), (ob, ac, atarg), noise, max_kl=max_kl, cg_iters=cg_iters, cg_damping=cg_damping,
+            functions, th, (ob, ac, atarg), noise, max_kl=max_kl, cg_iters=cg_iters, cg_damping=cg_damping,
             fvp_subsample=fvp_subsample, kl_margin=kl_margin, backtrack_iters=backtrack_iters,
             backtrack_coeff=backtrack_coeff)
         set_from_flat(thnew)
