@@ -237,6 +237,17 @@ def run_jobs(jobs: Sequence[Job], workers: int = 1) -> list[Job]:
     return [job for future, job in job_of.items() if not future.result()]
 
 
+@contextlib.contextmanager
+def _environment_kept():
+    """Processes begun in this context inherit what it sets; it ends as it began."""
+    saved = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+
+
 def _wait(job_of, bar):
     """Until all are done, with a bar of time steps."""
     before, left = bar.n, set(job_of)

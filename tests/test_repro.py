@@ -94,7 +94,9 @@ def test_finished_runs_are_kept_and_interrupted_ones_begin_again(tmp_path):
     monitor.parent.mkdir()
     (tmp_path / 'run' / '0.monitor.csv').write_text('# the run was killed\n')
     assert not job.finished()
+    environment = dict(os.environ)
     assert not run_jobs([job]) and job.finished() and not monitor.with_suffix('').exists()
+    assert os.environ == environment
     written = monitor.stat().st_mtime_ns
     assert not run_jobs([job, Job(job.folder, 128, GAUSSIAN)])
     assert monitor.stat().st_mtime_ns == written
