@@ -2,12 +2,23 @@
 import itertools
 import math
 import os
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
-from run.figure import XLA_PAYS, median_and_range, parse_args, read_rows, seeds_of, table, write_rows
+from run.figure import (
+    XLA_PAYS,
+    median_and_range,
+    parse_args,
+    read_rows,
+    run_figure,
+    seeds_of,
+    table,
+    write_arrays,
+    write_rows,
+)
 
 STD = 0.1  # of the factorized Gaussian in the centre of the KL ball
 N_ORIGINALS = 1000  # samples of it: the empirical distribution
@@ -222,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not args.plot_only:
         os.makedirs(args.folder, exist_ok=True)
         rows, shown = measure(args.scale, args.seeds)
-        np.savez_compressed(arrays, **shown)
+        write_arrays(arrays, shown)
         write_rows(results, rows)
     rows = read_rows(results)
     with np.load(arrays) as shown:
@@ -232,4 +243,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_figure(main))

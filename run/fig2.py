@@ -10,7 +10,17 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from run.figure import XLA_PAYS, median_and_range, parse_args, read_rows, seeds_of, table, write_rows
+from run.figure import (
+    XLA_PAYS,
+    median_and_range,
+    parse_args,
+    read_rows,
+    run_figure,
+    seeds_of,
+    table,
+    write_arrays,
+    write_rows,
+)
 from run.jobs import FLOW, GAUSSIAN, GYM, LOGS, Job, run_jobs
 
 SEEDS = 5
@@ -196,7 +206,7 @@ def walk(jobs: dict[str, Job], workers: int, episodes: int) -> None:
         sys.exit(f'failed: {failed[0].folder}: {failed[0].error()}')
     for job in jobs.values():
         if not os.path.exists(job.path('trajectories.npz')):
-            np.savez_compressed(job.path('trajectories.npz'), **roll_out(job.path('model.npz'), episodes))
+            write_arrays(job.path('trajectories.npz'), roll_out(job.path('model.npz'), episodes))
             for name in ('model.npz', f'{LOGS[-1]}.gz'):  # the log of each of so many short episodes takes a megabyte
                 Path(job.path(name)).unlink(missing_ok=True)
 
@@ -312,7 +322,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         walk(jobs, args.workers, EPISODES if args.scale == 1 else 2)
         if not os.path.exists(path['json']) or len(seeds_of(read_rows(path['json']))) != args.seeds:
             rows, samples = train_on_bandits(args.scale, args.seeds)
-            np.savez_compressed(path['npz'], **samples)
+            write_arrays(path['npz'], samples)
             write_rows(path['json'], rows)
     rows, trajectories = read_rows(path['json']), load_trajectories(jobs)
     with np.load(path['npz']) as samples:
@@ -322,4 +332,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_figure(main))

@@ -2,21 +2,25 @@
 import argparse
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from onpolicybaselines.common.errors import UsageError
+from run.jobs import parse_count, parse_scale
+
 SMOKE = 0.002  # scale: every path, nothing learned
-XLA_PAYS = 0.1  # the scale from which it does
+XLA_PAYS = 0.1  # from this scale on compiling does
 
 
 def parse_args(name: str, title: str, seeds: int, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line of a figure; `scale` becomes a number, `folder` is where its results are."""
     parser = argparse.ArgumentParser(prog=f'python -m run.{name}', description=title)
-    parser.add_argument('--scale', default='1', metavar='S', help='a factor on the steps; or smoke: '
+    parser.add_argument('--scale', type=parse_scale, default='1', metavar='S', help='a factor on the steps; or smoke: '
                         f'{SMOKE:g} and one seed, to try everything (default: 1)')
-    parser.add_argument('--seeds', type=int, metavar='N', help=f'(default: {seeds})')
-    parser.add_argument('-j', dest='workers', type=int, default=len(os.sched_getaffinity(0)), metavar='N',
+    parser.add_argument('--seeds', type=parse_count, metavar='N', help=f'(default: {seeds})')
+    parser.add_argument('-j', dest='workers', type=parse_count, default=len(os.sched_getaffinity(0)), metavar='N',
                         help='training runs at a time, where there are any (default: one for each processor)')
     parser.add_argument('--folder', help=f'of the results (default: results/{name} at scale 1, '
                         f'else runs/scale-S/{name})')
@@ -24,21 +28,37 @@ def parse_args(name: str, title: str, seeds: int, argv: Sequence[str] | None = N
     parser.add_argument('--plot-only', action='store_true', help='draw the results that are there')
     args = parser.parse_args(argv)
     smoke = args.scale == 'smoke'
-    try:
-        scale = SMOKE if smoke else float(args.scale)
-    except ValueError:
-        scale = 0.
-    if not scale > 0:
-        parser.error(f"--scale={args.scale}: give a factor above 0, or 'smoke'")
+    scale = SMOKE if smoke else float(args.scale)
     args.folder = args.folder or os.path.join('results' if scale == 1 else f'runs/scale-{args.scale}', name)
     args.scale, args.seeds = scale, args.seeds or (1 if smoke else seeds)
     return args
 
 
+def run_figure(main: Callable[[], None]) -> int:
+    """main(); returns the exit status: 130 after Ctrl-C, 2 after what a user can mend, said in a line."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        print('interrupted; the same command goes on', file=sys.stderr)
+        return 130
+    except (UsageError, OSError) as e:
+        print(f'error: {e}', file=sys.stderr)
+        return 2
+    return 0
+
+
 def write_rows(path: str, rows: Sequence[dict]) -> None:
-    """JSON, a line each."""
-    with open(path, 'w', encoding='utf-8') as fh:
+    """JSON, a line each; whole or not at all."""
+    with open(path + '.new', 'w', encoding='utf-8') as fh:
         fh.write('[' + ',\n '.join(map(json.dumps, rows)) + ']\n')
+    os.replace(path + '.new', path)
+
+
+def write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """A compressed npz file; whole or not at all."""
+    with open(path + '.new', 'wb') as fh:
+        np.savez_compressed(fh, **arrays)
+    os.replace(path + '.new', path)
 
 
 def read_rows(path: str) -> list[dict]:

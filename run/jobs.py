@@ -9,6 +9,7 @@ import contextlib
 import gc
 import gzip
 import json
+import math
 import multiprocessing
 import os
 import shlex
@@ -16,6 +17,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
@@ -66,8 +68,11 @@ class Job:
         """Time steps of the finished run in the folder, 0 without one."""
         if not os.path.exists(self.path(LOGS[-1] + '.gz')):
             return 0
-        with open(self.path('config.json'), encoding='utf-8') as fh:
-            return int(float(json.load(fh)['args']['num_timesteps']))
+        try:
+            with open(self.path('config.json'), encoding='utf-8') as fh:
+                return int(float(json.load(fh)['args']['num_timesteps']))
+        except (OSError, ValueError, KeyError):  # somebody else's folder, or a damaged one
+            return 0
 
     def finished(self) -> bool:
         """The folder holds a whole run of so many steps, or more."""
@@ -217,7 +222,8 @@ def make_pool(workers: int) -> Executor:
 def run_jobs(jobs: Sequence[Job], workers: int = 1) -> list[Job]:
     """Train what is not finished, `workers` runs at a time; returns the jobs that failed, see their `error`.
 
-    An interrupt (Ctrl-C) ends the runs under way and is raised again.
+    An interrupt (Ctrl-C), or an error that is not a run's own, such as a full disk, ends the runs under way and is
+    raised again.
     """
     waiting = [job for job in jobs if not job.finished()]
     steps, left = (sum(job.steps for job in some) for some in (jobs, waiting))
@@ -228,11 +234,12 @@ def run_jobs(jobs: Sequence[Job], workers: int = 1) -> list[Job]:
             with _interrupts_for_this_process_only():
                 job_of.update((pool.submit(train_apart, job), job) for job in waiting)
             _wait(job_of, bar)
-        except KeyboardInterrupt:
+        except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            while wait(job_of, timeout=0.1).not_done:
+            while not all(future.done() for future in job_of):
                 for process in multiprocessing.active_children():
                     process.terminate()
+                time.sleep(0.1)
             raise
     return [job for future, job in job_of.items() if not future.result()]
 
@@ -338,14 +345,16 @@ class Experiment:
         return self.smoke_steps if scale == 'smoke' else max(round(self.tasks[task] * float(scale)), self.smoke_steps)
 
 
-def _scale(text):
+def parse_scale(text: str) -> str:
+    """'smoke', or a factor above 0, of --scale."""
     with contextlib.suppress(ValueError):
-        if text == 'smoke' or float(text) > 0:
+        if text == 'smoke' or 0 < float(text) < math.inf:
             return text if text == 'smoke' else f'{float(text):g}'
     raise argparse.ArgumentTypeError(f"{text} is neither a factor above 0 nor 'smoke'")
 
 
-def _count(text):
+def parse_count(text: str) -> int:
+    """A whole number above 0."""
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f'{text} is no whole number above 0')
     return int(text)
@@ -353,17 +362,18 @@ def _count(text):
 
 def _parse(experiment, argv):
     parser = argparse.ArgumentParser(prog=f'python -m run.{experiment.name}', description=experiment.title)
-    parser.add_argument('--scale', type=_scale, default='1', metavar='S', help="a factor on the paper's time steps; "
-                        'or smoke: a few batches and one seed, to try everything (default: 1)')
-    parser.add_argument('--seeds', type=_count, metavar='N', help=f'runs of each curve (default: {experiment.seeds})')
+    parser.add_argument('--scale', type=parse_scale, default='1', metavar='S', help="a factor on the paper's time "
+                        'steps; or smoke: a few batches and one seed, to try everything (default: 1)')
+    parser.add_argument('--seeds', type=parse_count, metavar='N',
+                        help=f'runs of each curve (default: {experiment.seeds})')
     parser.add_argument('--tasks', nargs='+', choices=experiment.tasks, default=[*experiment.tasks], metavar='TASK',
                         help=f'of {" ".join(experiment.tasks)} (default: all)')
     parser.add_argument('--methods', nargs='+', choices=experiment.methods, default=[*experiment.methods],
                         metavar='METHOD', help=f'of {" ".join(experiment.methods)} (default: all)')
-    parser.add_argument('--steps', type=_count, metavar='N', help='time steps of every run, instead of --scale')
+    parser.add_argument('--steps', type=parse_count, metavar='N', help='time steps of every run, instead of --scale')
     parser.add_argument('--folder', help=f'where the runs are (default: results/{experiment.name} at scale 1, '
                         f'else runs/scale-S/{experiment.name} or runs/steps-N/{experiment.name})')
-    parser.add_argument('-j', dest='workers', type=_count, default=len(os.sched_getaffinity(0)), metavar='N',
+    parser.add_argument('-j', dest='workers', type=parse_count, default=len(os.sched_getaffinity(0)), metavar='N',
                         help='runs at a time (default: one for each processor)')
     parser.add_argument('--dry-run', action='store_true', help='print the commands of the runs that are not finished')
     parser.add_argument('--plot-only', action='store_true', help='train nothing')
@@ -388,7 +398,9 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
     seeds = args.seeds or (experiment.smoke_seeds if args.scale == 'smoke' else experiment.seeds)
     jobs = experiment.jobs(folder, tasks, args.methods, seeds)
     if args.dry_run:
-        print(*(job.command for job in jobs if not job.finished()), sep='\n')
+        for job in jobs:
+            if not job.finished():
+                print(job.command)
         return 0
     shorter = sum(0 < job.finished_steps() < job.steps for job in jobs)
     if shorter and not args.plot_only:

@@ -106,7 +106,7 @@ def test_finished_runs_are_kept_and_interrupted_ones_begin_again(tmp_path):
 def start_session(folder, *arguments):
     """`run.fig3` as a terminal starts it: a session of its own, so that an interrupt goes to all its processes, which
     a shell's background jobs ignore."""
-    command = [sys.executable, '-m', 'run.fig3', '--tasks', 'Reacher-v5', '--methods', 'gaussian', '--seeds', '2',
+    command = [sys.executable, '-m', 'run.fig3', '--tasks', 'Reacher-v5', '--methods', 'gaussian', '--seeds', '3',
                '-j', '1', '--folder', str(folder), *arguments]
     return subprocess.Popen(command, cwd=ROOT, start_new_session=True, text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
@@ -140,7 +140,7 @@ def test_interrupt_ends_all_and_keeps_what_is_finished(everywhere, tmp_path):
         (os.killpg if everywhere else os.kill)(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines()[-1].startswith('interrupted: 1 of 2 runs are finished') and 'Traceback' not in err
+    assert err.splitlines()[-1].startswith('interrupted: 1 of 3 runs are finished') and 'Traceback' not in err
     assert job.finished() and not (second / '0.monitor.csv.gz').exists()
     wait_for(lambda: not is_alive(process.pid), 20)
 
@@ -295,6 +295,13 @@ def test_normalized_scores(folder):
                                                                                  (3, 2, curves.POINTS))
     assert abs(np.mean([score[..., 0].mean() for score in scores.values()])) < 0.05
     assert 0.9 < scores['flow'][..., -1].mean() < 1.1 and 0.4 < scores['gaussian'][..., -1].mean() < 0.6
+
+
+def test_runs_of_unequal_length_have_no_score_over_all_tasks(folder):
+    assert 'over all tasks' in curves.tables(fig3.EXPERIMENT, curves.load(fig3.EXPERIMENT, str(folder)))
+    write_run(fig3.EXPERIMENT.folder(str(folder), 'Hopper-v5', 'flow', 3), np.ones(500), 500)
+    os.rename(folder / 'Hopper-v5' / 'flow' / 'seed_3', folder / 'Hopper-v5' / 'flow' / 'seed_-1')
+    assert 'over all tasks' not in curves.tables(fig3.EXPERIMENT, curves.load(fig3.EXPERIMENT, str(folder)))
 
 
 def test_titles_say_what_is_missing(folder):

@@ -176,8 +176,10 @@ class ResultsWriter(object):
 
 
 def get_monitor_files(dir: str) -> list[str]:
-    """The monitor files directly in `dir`, sorted; also compressed ones, `*monitor.csv.gz`."""
-    return sorted(glob(osp.join(escape(dir), '*' + Monitor.EXT)) + glob(osp.join(escape(dir), f'*{Monitor.EXT}.gz')))
+    """The monitor files directly in `dir`, sorted; also compressed ones, `*monitor.csv.gz`, but no file twice."""
+    plain = glob(osp.join(escape(dir), '*' + Monitor.EXT))
+    packed = glob(osp.join(escape(dir), f'*{Monitor.EXT}.gz'))
+    return sorted(plain + [name for name in packed if name.removesuffix('.gz') not in plain])
 
 
 def load_results(dir: str) -> 'pandas.DataFrame':

@@ -78,9 +78,10 @@ class MpiAdam(object):
         of row numbers, all of one length, makes the update of each minibatch in turn.
 
         gradient(theta, *rows of the arrays) -> [n] of tensors, that of a mean over the rows: so rank 0 makes the
-        updates of all ranks from their rows together, and hands out the result. One wait instead of one per update,
-        for a fit as long as there are ranks. Compiled by XLA if `xla` says so. fit raises FloatingPointError, on all
-        ranks and with nothing changed, where parameters or gradients are not finite.
+        updates of all ranks from their rows together, and hands out the result: one wait for the ranks instead of one
+        per update, but work on rank 0 in proportion to their number. Compiled by XLA if `xla` says so.
+        fit raises FloatingPointError, on all ranks and with nothing changed, where parameters or gradients are not
+        finite.
         """
         theta = tf.TensorSpec(self.m.shape, self.m.dtype)
         run = U.function(functools.partial(self._updates, gradient), theta, theta, theta, tf.TensorSpec([None]),

@@ -39,6 +39,7 @@ def traj_segment_generator(pi: PolicyWithValue, env: VecEnv, horizon: int, stoch
     """
     # Initialize state variables
     ac = np.array([env.action_space.sample() for _ in range(env.num_envs)])
+    ac_dtype = np.result_type(ac, pi.pdtype.sample_dtype().as_numpy_dtype) # actors give floats for Boxes of integers
     new = np.ones(env.num_envs, 'int32')
     ob = env.reset()
 
@@ -51,7 +52,7 @@ def traj_segment_generator(pi: PolicyWithValue, env: VecEnv, horizon: int, stoch
         obs = np.empty((horizon + 1, *ob.shape), ob.dtype)
         rews = np.empty((horizon, env.num_envs))
         news = np.empty((horizon, env.num_envs), 'int32')
-        acs = np.empty((horizon + 1, *ac.shape), ac.dtype) # the first is the last of the segment before
+        acs = np.empty((horizon + 1, *ac.shape), ac_dtype) # the first is the last of the segment before
         acs[0] = ac
         noise = pi.noise(horizon * env.num_envs).reshape(horizon, env.num_envs, -1)
         ended = {}

@@ -189,9 +189,10 @@ def test_compressed_files_are_read_alike(tmp_path):
     df = load_results(str(tmp_path))
     plain = tmp_path / '0.monitor.csv'
     content = gzip.compress(plain.read_bytes())
-    plain.unlink()
     packed = tmp_path / '0.monitor.csv.gz'
     packed.write_bytes(content)
+    pandas.testing.assert_frame_equal(load_results(str(tmp_path)), df)  # no episode twice
+    plain.unlink()
     pandas.testing.assert_frame_equal(load_results(str(tmp_path)), df)
     for damaged in (content[:-20], b'no gzip file', content[:15] + b'\xff' * 30):
         packed.write_bytes(damaged)
