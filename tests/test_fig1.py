@@ -108,4 +108,4 @@ def test_dry_run_makes_nothing(tmp_path, capsys):
 def test_a_wrong_scale_is_named(scale, capsys):
     with pytest.raises(SystemExit):
         fig1.main([f'--scale={scale}'])
-    assert f'--scale={scale}' in capsys.readouterr().err
+    assert f'--scale: {scale} is neither' in capsys.readouterr().err
