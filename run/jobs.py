@@ -228,8 +228,8 @@ def run_jobs(jobs: Sequence[Job], workers: int = 1) -> list[Job]:
     waiting = [job for job in jobs if not job.finished()]
     steps, left = (sum(job.steps for job in some) for some in (jobs, waiting))
     job_of = {}
-    with make_pool(workers) as pool, tqdm(total=steps, initial=steps - left, unit='step', unit_scale=True,
-                                          smoothing=0) as bar:
+    with _environment_kept(), make_pool(workers) as pool, tqdm(total=steps, initial=steps - left, unit='step',
+                                                               unit_scale=True, smoothing=0) as bar:
         try:
             with _interrupts_for_this_process_only():
                 job_of.update((pool.submit(train_apart, job), job) for job in waiting)
