@@ -20,6 +20,7 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from onpolicybaselines.bench import monitor
 from onpolicybaselines.logger import read_csv
+from run.figure import table
 from run.jobs import LOGS, Experiment, Job
 
 EPISODES = 100  # the last ones are the final performance
@@ -285,15 +286,11 @@ def tables(experiment: Experiment, runs: Runs) -> str:
     texts = [f'# {figure_title(experiment, runs)}',
              f'Final performance, the mean return of the last {EPISODES} training episodes: mean ± standard error of '
              'the runs (their number).',
-             _table(['task', 'steps', *labels],
+             table(['task', 'steps', *labels],
                     [[task, _steps(methods), *(_mean(methods.get(name, [])) for name in names)]
                      for task, methods in runs.items()])]
     texts += _improvement(experiment, runs) + _overall(experiment, runs) + _dropped(labels, names, runs)
-    return '\n\n'.join(texts) + '\n'
-
-
-def _table(head, rows):
-    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in [head, ['---'] * len(head), *rows])
+    return '\n\n'.join(text.rstrip('\n') for text in texts) + '\n'
 
 
 def _steps(methods):
@@ -325,7 +322,7 @@ def _improvement(experiment, runs):
     rows += [['all', *(_probability(*scores) for scores in together.values())]] if len(runs) > 1 else []
     return ['Probability that a run of the first method ends above one of the second; bootstrapped 95 % interval, '
             'which is too narrow where runs are few (three above three others: [1, 1], though p = 0.05).',
-            _table(head, rows)]
+            table(head, rows)]
 
 
 def _probability(one, other):
@@ -347,7 +344,7 @@ def _overall(experiment, runs):
         rows.append([experiment.methods[name].label, f'{mean:.3f} [{low.item():.3f}, {high.item():.3f}]'])
     return ['At the end, over all tasks: interquartile mean of normalised returns (0: mean of all runs at the '
             'beginning; 1: mean final performance of the best method of the task); bootstrapped 95 % interval.',
-            _table(['method', 'normalised return'], rows)]
+            table(['method', 'normalised return'], rows)]
 
 
 def _dropped(labels, names, runs):
@@ -355,7 +352,7 @@ def _dropped(labels, names, runs):
     if all(share == '–' for _, *row in shares for share in row):
         return []
     return ['Share of the updates given up because the curvature along the step was not positive, mean of the runs.',
-            _table(['task', *labels], shares)]
+            table(['task', *labels], shares)]
 
 
 def _share_dropped(runs):

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from run.figure import (
     XLA_PAYS,
+    lattice,
     median_and_range,
     parse_args,
     read_rows,
@@ -28,7 +29,7 @@ SPREADS = (0., 0.3, 1.)  # added to every initial parameter: N(0, spread^2); 0 i
 SEEDS = 10
 INITIAL = {'released initialisation': 0., 'random initialisation': 1.}  # those shown
 SHOWN = {'Gaussian': ('gaussian', 0.), **{f'flow,\n{name}': ('flow', spread) for name, spread in INITIAL.items()}}
-EXTENT = 0.75  # of the panels (a, b)
+EXTENT, POINTS = 0.75, 101  # of the panels (a, b), and of their lattice along each axis
 RED, BLUE = '#d62728', '#1f77b4'
 
 
@@ -129,7 +130,7 @@ def measure(scale: float, seeds: int) -> tuple[list[dict], dict[str, np.ndarray]
                 samples = toy.sample(np_random, 100_000)
                 rows.append({'panel': panel, 'family': name, 'spread': spread, 'seed': seed,
                              **measurements(samples), **spread_of(samples)})
-                fits.append((rows[-1]['radius_99'], seed, samples[:1000], toy.logp(grid()[0])))
+                fits.append((rows[-1]['radius_99'], seed, samples[:1000], toy.logp(lattice(EXTENT, POINTS)[0])))
                 bar.update()
             _, _, samples, logp = sorted(fits)[len(fits) // 2]
             arrays |= {f'{panel} {name} {spread:g} samples': samples, f'{panel} {name} {spread:g} logp': logp}
@@ -139,12 +140,6 @@ def measure(scale: float, seeds: int) -> tuple[list[dict], dict[str, np.ndarray]
 def _is_shown(name):
     """Of the released and of the random initialisation; densities on the KL ball only."""
     return name == 'originals' or ' 0.3 ' not in name and not (name.startswith('H') and name.endswith('logp'))
-
-
-def grid(points: int = 101) -> tuple[np.ndarray, np.ndarray]:
-    """(points [points^2, 2] of a square lattice, its axis)."""
-    axis = np.linspace(-EXTENT, EXTENT, points, dtype='float32')
-    return np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2), axis
 
 
 # ================================================================
@@ -171,7 +166,7 @@ def draw(rows: Sequence[dict], arrays: dict[str, np.ndarray], path: str) -> None
 def draw_kl_ball(figure, arrays: dict[str, np.ndarray]) -> None:
     """Panels (a), (b)."""
     axes = figure.subplots(2, len(SHOWN), sharex=True, sharey=True)
-    _, axis = grid()
+    _, axis = lattice(EXTENT, POINTS)
     for (title, (family, spread)), (top, bottom) in zip(SHOWN.items(), axes.T, strict=True):
         name = f'KL = {KL:g} {family} {spread:g}'
         logp = arrays[f'{name} logp'].reshape(len(axis), -1)

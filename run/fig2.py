@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from run.figure import (
     XLA_PAYS,
+    lattice,
     median_and_range,
     parse_args,
     read_rows,
@@ -70,12 +71,6 @@ BANDITS = {
        for name, x in (('two modes', 0.3), ('two modes, far apart', 0.5))},
 }
 POLICIES = ('Gaussian', 'GMM, K=2', 'GMM, K=5', 'flow', 'GMM, K=5, released density')
-
-
-def lattice(extent: float, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """(points [points^2, 2] of the square lattice on [-extent, extent]^2, its axis)."""
-    axis = np.linspace(-extent, extent, points, dtype='float32')
-    return np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2), axis
 
 
 def families() -> dict:

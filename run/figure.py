@@ -72,6 +72,12 @@ def seeds_of(rows: Sequence[dict]) -> set[int]:
     return {row['seed'] for row in rows}
 
 
+def lattice(extent: float, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """(points [points^2, 2] of the square lattice on [-extent, extent]^2, its axis)."""
+    axis = np.linspace(-extent, extent, points, dtype='float32')
+    return np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2), axis
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Markdown."""
     lines = [head, ['---'] * len(head), *rows]
