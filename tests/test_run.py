@@ -86,6 +86,7 @@ FLAGS = [
     ('max_episodes', 3, {'num_timesteps': 0}),
     ('value_network', 'shared', {}),
     ('normalize_observations', False, {}),
+    ('filter_update', 'after', {}),
     ('fisher', 'gauss_newton', {}),
     ('fvp_subsample', 1, {}),
     ('kl_margin', 0.01, {}),

@@ -298,6 +298,7 @@ def learn(*,
         policy: str | None = None,
         value_network: str | Callable = 'copy',
         normalize_observations: bool = False,
+        filter_update: Literal['before', 'after'] = 'before',
         fisher: Literal['hessian', 'gauss_newton'] = 'hessian',
         fvp_subsample: int = 5,
         kl_margin: float = 1.5,
@@ -331,6 +332,8 @@ def learn(*,
     policy                  'gaussian', 'gmm' or 'flow' for continuous actions, see common/distributions.py
     value_network           'copy' (the network again, with its own variables), 'shared', or a function
     normalize_observations  filter observations by their running mean and standard deviation, clipped to [-5, 5]
+    filter_update           when the filter takes in a batch: 'before' the update from it, as upstream, or 'after', so
+                            that the policy updated is the one that acted
     fisher                  'hessian' of the KL divergence (sampled where it has no closed form), or 'gauss_newton':
                             mean of s s' with s the score of the taken actions, positive semi-definite by construction
     fvp_subsample           every how many-th step enters the Fisher-vector products
@@ -360,6 +363,8 @@ def learn(*,
     if timesteps_per_batch % env.num_envs:
         raise UsageError(f'timesteps_per_batch={timesteps_per_batch} must be a multiple of the number of '
                          f'environments, {env.num_envs}')
+    if filter_update not in ('before', 'after'):
+        raise UsageError(f"filter_update={filter_update!r}: use 'before' or 'after'")
     policy = build_policy(env, network, value_network=value_network, normalize_observations=normalize_observations,
                           policy=policy, **network_kwargs)
     set_global_seeds(seed)
@@ -426,7 +431,7 @@ def learn(*,
         mean, std, _ = mpi_moments(atarg)
         atarg = (atarg - mean) / (std or 1.) # standardized advantage function estimate
 
-        if hasattr(pi, "ob_rms"): pi.ob_rms.update(ob) # update running mean/std for policy
+        if hasattr(pi, "ob_rms") and filter_update == 'before': pi.ob_rms.update(ob) # running mean/std for policy
 
         noise = pi.pdtype.noise(np_random, len(ob) * ent_samples if ent_coef else 0)
         th = get_flat()
@@ -448,6 +453,7 @@ def learn(*,
                        for (inds,) in dataset.iterbatches((np.arange(len(ob)),), include_final_partial_batch=False,
                                                           batch_size=min(vf_batchsize, len(ob)), np_random=np_random)]
         fit_vf((ob, tdlamret), minibatches, vf_stepsize)
+        if hasattr(pi, "ob_rms") and filter_update == 'after': pi.ob_rms.update(ob)
 
         logger.record_tabular("ev_tdlam_before", explained_variance(vpredbefore, tdlamret))
 

@@ -468,6 +468,21 @@ def test_without_mpi_the_observation_filter_learns():
     assert np.abs(pi.ob_rms.mean.numpy()).max() > 0.1
 
 
+@pytest.mark.parametrize('when, seen', [('before', [256, 512]), ('after', [0, 256])])
+def test_the_filter_takes_in_a_batch_before_the_update_or_after(monkeypatch, when, seen):
+    counts, policies = [], []
+    update = trpo_mpi.trust_region_step
+
+    def spied(*args, **kwargs):
+        counts.append(round(float(policies[-1].ob_rms.state()['count'])))
+        return update(*args, **kwargs)
+
+    monkeypatch.setattr(trpo_mpi, 'trust_region_step', spied)
+    pi = short_run(gym.make('Hopper-v5'), filter_update=when, callback=lambda l, g: policies.append(l['pi']))
+    assert counts == seen
+    assert pi.ob_rms.state()['count'] == pytest.approx(512 + 1e-2)
+
+
 def test_value_function_learns_though_the_policy_is_left_alone():
     """Every trial of every line search is refused: the counters go on, the policy stays, the value function moves."""
     seen = []
@@ -519,6 +534,7 @@ def test_nothing_to_do_returns_the_policy():
     (dict(max_kl=-1), 'max_kl=-1 must be positive'),
     (dict(gamma=1.5), 'gamma=1.5 must lie between 0 and 1'),
     (dict(fisher='hesian'), "fisher='hesian'"),
+    (dict(filter_update='late'), "filter_update='late'"),
     (dict(policy='flo'), "unknown policy 'flo'; did you mean flow?"),
     (dict(network='mpl'), "unknown network 'mpl'; did you mean mlp?"),
     (dict(num_hiden=3), "unknown option 'num_hiden'; did you mean num_hidden?"),
