@@ -8,7 +8,6 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from glob import glob
 from typing import NamedTuple
 
 import matplotlib
@@ -20,7 +19,7 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from onpolicybaselines.bench import monitor
 from onpolicybaselines.logger import read_csv
-from run.figure import table
+from run.figure import significant, table
 from run.jobs import LOGS, Experiment, Job
 
 EPISODES = 100  # the last ones are the final performance
@@ -35,12 +34,19 @@ STYLE = {'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True
 
 
 class Run(NamedTuple):
-    """A finished run: steps taken until the end of each episode, their returns, and the steps it had to take."""
+    """A finished run: steps taken until the end of each episode, their returns, the steps it had to take, the share of
+    its updates given up (NaN: not in its log)."""
 
-    folder: str
     ends: np.ndarray
     returns: np.ndarray
     steps: int
+    given_up: float = np.nan
+
+    def until(self, steps: int) -> 'Run':
+        """Its first `steps` steps; the share given up stays that of the whole run."""
+        if steps >= self.steps:
+            return self
+        return self._replace(ends=self.ends[self.ends <= steps], returns=self.returns[self.ends <= steps], steps=steps)
 
     def final(self) -> float:
         """Mean return of the last EPISODES training episodes."""
@@ -61,27 +67,56 @@ Runs = dict[str, dict[str, list[Run]]]  # by task and method
 
 
 def load(experiment: Experiment, folder: str) -> Runs:
-    """The finished runs below `folder`; only tasks and methods that have some."""
-    found = {task: {method: _load_runs(os.path.dirname(experiment.folder(folder, task, method, 0)))
-                    for method in experiment.methods} for task in experiment.tasks}
-    found = {task: {method: runs for method, runs in methods.items() if runs} for task, methods in found.items()}
+    """The finished runs below `folder`; only tasks and methods that have some.
+
+    All runs of a task are as long as its shortest, so that like is compared with like. Runs that cannot be read, or
+    have no episode, are left out and named.
+    """
+    found = {}
+    for task in experiment.tasks:
+        methods = {method: _load_runs(os.path.dirname(experiment.folder(folder, task, method, 0)))
+                   for method in experiment.methods}
+        steps = min((run.steps for runs in methods.values() for run in runs), default=0)
+        methods = {method: [run.until(steps) for run in runs if run.ends[0] <= steps]
+                   for method, runs in methods.items()}
+        found[task] = {method: runs for method, runs in methods.items() if runs}
     return {task: methods for task, methods in found.items() if methods}
 
 
 def _load_runs(folder):
-    folders = sorted(map(os.path.dirname, glob(os.path.join(folder, '*', LOGS[-1] + '.gz'))),
-                     key=lambda name: int(re.search(r'\d+$', name).group()))
-    return [run for run in map(_load_run, folders) if len(run.ends)]
+    runs = []
+    for name in sorted(_finished_in(folder), key=lambda name: int(name.rpartition('_')[-1])):
+        try:
+            runs.append(_load_run(os.path.join(folder, name)))
+        except (OSError, EOFError, ValueError, KeyError, monitor.LoadMonitorResultsError) as e:
+            print(f'left out: {os.path.join(folder, name)}: {e}', file=sys.stderr)
+    return runs
+
+
+def _finished_in(folder):
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return [name for name in names if re.fullmatch(r'[a-z]+_\d+', name)
+            and os.path.exists(os.path.join(folder, name, LOGS[-1] + '.gz'))]
 
 
 def _load_run(folder):
     episodes = monitor.load_results(folder)
-    return Run(folder, episodes.l.cumsum().to_numpy(), episodes.r.to_numpy(), Job(folder, 0, ()).finished_steps())
+    log = read_csv(os.path.join(folder, LOGS[0] + '.gz'))
+    run = Run(episodes.l.cumsum().to_numpy(), episodes.r.to_numpy(), Job(folder, 0, ()).finished_steps(),
+              log.neg_curvature.iloc[-1] / len(log) if 'neg_curvature' in log else np.nan)
+    if run.ends.size == 0 or run.ends[0] > run.steps:
+        raise ValueError('no episode ended')
+    return run
 
 
 def grid_of(methods: dict[str, list[Run]]) -> np.ndarray:
-    """The steps at which the curves of a task have points: evenly to the end of its longest run."""
-    return np.linspace(0, max(run.steps for runs in methods.values() for run in runs), POINTS + 1)[1:]
+    """The steps at which the curves of a task have points: evenly to the end of its runs."""
+    return np.linspace(0, steps_of(methods), POINTS + 1)[1:]
+
+
+def steps_of(methods: dict[str, list[Run]]) -> int:
+    """Steps of the runs of a task, see `load`."""
+    return next(iter(methods.values()))[0].steps
 
 
 # ---------------------------------------------------------------- statistics
@@ -186,7 +221,8 @@ def _line(ax, experiment, name, x, y, low=None, high=None, **style):
 PLOTS = {'means': (plot_means, f'{SMOOTHING}: mean ± standard deviation of the runs.'),
          'runs': (plot_runs, f'{SMOOTHING}. Every run is a curve.'),
          'quantiles': (plot_quantiles, f'Final performance: mean return of the last {EPISODES} episodes.')}
-IQM = f'{SMOOTHING}: interquartile mean of the runs, bootstrapped 95 % interval.'
+INTERVAL = 'bootstrapped 95 % interval (too narrow of few runs: of three it covers some 75 %)'
+IQM = f'{SMOOTHING}: interquartile mean of the runs, {INTERVAL}.'
 
 
 def panels_of(experiment: Experiment, runs: Runs) -> list[tuple[str, str, dict[str, list[Run]]]]:
@@ -197,13 +233,15 @@ def panels_of(experiment: Experiment, runs: Runs) -> list[tuple[str, str, dict[s
     return [panel for panel in panels if panel[2]]
 
 
-def panel_title(experiment: Experiment, task: str, subtitle: str, methods: dict[str, list[Run]]) -> str:
-    """The task, the number of runs of its curves, and what they lack of the paper's."""
+def panel_title(experiment: Experiment, task: str, subtitle: str, methods: dict[str, list[Run]], of: int) -> str:
+    """The task, the number of runs of its curves, and what they lack: of the `of` methods of the panel elsewhere in the
+    figure, of the paper's runs and steps."""
     counts = sorted({len(runs) for runs in methods.values()})
-    kind = re.match('[a-z]+', experiment.run(0)[0]).group()
+    kind = re.match('[a-z]+', experiment.nth(0)[0]).group()
     number = f'{"–".join(map(str, counts[::max(len(counts) - 1, 1)]))} {kind}{"s" * (counts[-1] > 1)}'
-    steps = min(run.steps for runs in methods.values() for run in runs)
-    lacks = [f'{counts[0]} of {experiment.seeds} {kind}s'] * (counts[0] < experiment.seeds)
+    steps = steps_of(methods)
+    lacks = [f'{len(methods)} of {of} methods'] * (len(methods) < of)
+    lacks += [f'{counts[0]} of {experiment.seeds} {kind}s'] * (counts[0] < experiment.seeds)
     lacks += [f'{_short(steps)} of {_short(experiment.tasks[task])} steps'] * (steps < experiment.tasks[task])
     title = ', '.join(filter(None, [task_title(task), subtitle, number]))
     return f'{title}\n(partial: {", ".join(lacks)})' if lacks else title
@@ -218,11 +256,15 @@ def task_title(task: str) -> str:
 _short = EngFormatter(places=None, sep='')
 
 
+def methods_of(runs: Runs) -> list[str]:
+    """Those with runs on any task."""
+    return [*dict.fromkeys(name for methods in runs.values() for name in methods)]
+
+
 def figure_title(experiment: Experiment, runs: Runs) -> str:
     """What the figure shows, and which tasks and methods it lacks."""
-    methods = {name for of_task in runs.values() for name in of_task}
     lacks = [f'{len(some)} of {len(all_of_them)} {kind}' for kind, some, all_of_them in
-             [('tasks', runs, experiment.tasks), ('methods', methods, experiment.methods)]
+             [('tasks', runs, experiment.tasks), ('methods', methods_of(runs), experiment.methods)]
              if len(some) < len(all_of_them)]
     return experiment.title + (f' (partial: {", ".join(lacks)})' if lacks else '')
 
@@ -241,7 +283,8 @@ def make_figure(experiment: Experiment, runs: Runs, plot: Callable, caption: str
     fig, axes = plt.subplots(nrows, ncols, figsize=(width, 2.6 * nrows + 1), squeeze=False, layout='constrained')
     for ax, (task, subtitle, methods) in zip(axes.flat, panels, strict=False):
         plot(ax, experiment, methods)
-        ax.set_title(panel_title(experiment, task, subtitle, methods))
+        of = max(len(others) for _, same, others in panels if same == subtitle)
+        ax.set_title(panel_title(experiment, task, subtitle, methods, of))
         _label(ax, ax in axes[:, 0], plot)
     for ax in axes.flat[len(panels):]:
         ax.set_visible(False)
@@ -267,12 +310,13 @@ def _label(ax, leftmost, plot):
         ax.set_ylabel('final return' if plot is plot_quantiles else 'return of an episode')
 
 
-def plot_all_tasks(ax: plt.Axes, experiment: Experiment, scores: dict[str, np.ndarray]) -> None:
-    """Interquartile means of normalised scores over the runs of all tasks."""
+def plot_all_tasks(ax: plt.Axes, experiment: Experiment, scores: dict[str, np.ndarray], of: int) -> None:
+    """Interquartile means of normalised scores over the runs of all tasks, of those of `of` methods that have them."""
     ax.set_visible(True)
     _plot_scores(ax, experiment, np.arange(1, POINTS + 1) / POINTS, scores)
     count, tasks, _ = next(iter(scores.values())).shape
-    ax.set_title(f'all {tasks} tasks, {count} run{"s" * (count > 1)} each')
+    lacks = f'\n(partial: {len(scores)} of {of} methods)' if len(scores) < of else ''
+    ax.set_title(f'all {tasks} tasks, {count} run{"s" * (count > 1)} each{lacks}')
     ax.set(xlabel='time steps, share of the run', ylabel='normalised return')
     ax.xaxis.set_major_formatter(PercentFormatter(1))
 
@@ -287,21 +331,16 @@ def tables(experiment: Experiment, runs: Runs) -> str:
              f'Final performance, the mean return of the last {EPISODES} training episodes: mean ± standard error of '
              'the runs (their number).',
              table(['task', 'steps', *labels],
-                    [[task, _steps(methods), *(_mean(methods.get(name, [])) for name in names)]
+                    [[task, f'{steps_of(methods):,}', *(_mean(methods.get(name, [])) for name in names)]
                      for task, methods in runs.items()])]
     texts += _improvement(experiment, runs) + _overall(experiment, runs) + _dropped(labels, names, runs)
     return '\n\n'.join(text.rstrip('\n') for text in texts) + '\n'
 
 
-def _steps(methods):
-    steps = sorted({run.steps for runs in methods.values() for run in runs})
-    return '–'.join(f'{s:,}' for s in steps[::max(len(steps) - 1, 1)])
-
-
 def _mean(runs):
     finals = [run.final() for run in runs]
     if len(finals) < 2:
-        return f'{finals[0]:.4g} (1)' if finals else '–'
+        return f'{significant(finals[0], 4)} (1)' if finals else '–'
     mean, error = np.mean(finals), np.std(finals, ddof=1) / np.sqrt(len(finals))
     digits = max(0, 1 - int(np.floor(np.log10(error)))) if error > 0 else 2  # two of the error
     return f'{mean:.{digits}f} ± {error:.{digits}f} ({len(finals)})'
@@ -338,12 +377,12 @@ def _overall(experiment, runs):
         return []
     rows = []
     for name, score in scores.items():
-        if len(score) < 2 or not np.isfinite(score[..., -1]).all():
-            return []  # no interval, or runs of one task end at different steps
+        if len(score) < 2:
+            return []  # no interval
         (mean,), (low, high) = interval(iqm, score[..., -1:])
         rows.append([experiment.methods[name].label, f'{mean:.3f} [{low.item():.3f}, {high.item():.3f}]'])
     return ['At the end, over all tasks: interquartile mean of normalised returns (0: mean of all runs at the '
-            'beginning; 1: mean final performance of the best method of the task); bootstrapped 95 % interval.',
+            f'beginning; 1: mean final performance of the best method of the task); {INTERVAL}.',
             table(['method', 'normalised return'], rows)]
 
 
@@ -356,10 +395,8 @@ def _dropped(labels, names, runs):
 
 
 def _share_dropped(runs):
-    logs = [read_csv(os.path.join(run.folder, LOGS[0] + '.gz')) for run in runs]
-    if not logs or 'neg_curvature' not in logs[0]:
-        return '–'
-    return f'{np.mean([log.neg_curvature.iloc[-1] / len(log) for log in logs]):.1%}'
+    share = np.mean([run.given_up for run in runs]) if runs else np.nan
+    return '–' if np.isnan(share) else f'{share:.1%}'
 
 
 def draw(experiment: Experiment, folder: str) -> None:
@@ -375,7 +412,7 @@ def draw(experiment: Experiment, folder: str) -> None:
         scores = {} if experiment.panels else normalized(runs)
         fig, rest = make_figure(experiment, runs, plot_iqm, IQM, extra=bool(scores))
         if scores:
-            plot_all_tasks(next(rest), experiment, scores)
+            plot_all_tasks(next(rest), experiment, scores, of=len(methods_of(runs)))
         _save(fig, f'{path}-iqm.png')
     with open(f'{path}.md', 'w', encoding='utf-8') as fh:
         fh.write(tables(experiment, runs))

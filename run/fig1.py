@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from run.figure import (
     XLA_PAYS,
+    already_measured,
     lattice,
     median_and_range,
     parse_args,
@@ -128,7 +129,7 @@ def measure(scale: float, seeds: int) -> tuple[list[dict], dict[str, np.ndarray]
                 toy.restart(np_random, spread)
                 fit(np_random)
                 samples = toy.sample(np_random, 100_000)
-                rows.append({'panel': panel, 'family': name, 'spread': spread, 'seed': seed,
+                rows.append({'panel': panel, 'family': name, 'spread': spread, 'scale': scale, 'seed': seed,
                              **measurements(samples), **spread_of(samples)})
                 fits.append((rows[-1]['radius_99'], seed, samples[:1000], toy.logp(lattice(EXTENT, POINTS)[0])))
                 bar.update()
@@ -225,11 +226,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.dry_run:
         print(f'{len(PANELS)} panels × 2 families × initial spreads {SPREADS} × {args.seeds} seeds into {results}')
         return
-    if not args.plot_only:
+    if not args.plot_only and not already_measured(results, args.scale, args.seeds):
         os.makedirs(args.folder, exist_ok=True)
         rows, shown = measure(args.scale, args.seeds)
         write_arrays(arrays, shown)
         write_rows(results, rows)
+    if not os.path.exists(results):
+        print(f'fig1: nothing to draw, no {results}', file=sys.stderr)
+        return
     rows = read_rows(results)
     with np.load(arrays) as shown:
         draw(rows, dict(shown), os.path.join(args.folder, 'fig1.png'))

@@ -5,29 +5,34 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from onpolicybaselines.common.errors import UsageError
 from run.figure import (
     XLA_PAYS,
+    already_measured,
     lattice,
     median_and_range,
     parse_args,
     read_rows,
     run_figure,
     seeds_of,
+    significant,
     table,
     write_arrays,
     write_rows,
 )
-from run.jobs import FLOW, GAUSSIAN, GYM, LOGS, Job, run_jobs
+from run.jobs import FLOW, FROZEN, GAUSSIAN, GYM, LOGS, Job, print_lines, run_jobs, with_gauss_newton
 
 SEEDS = 5
 SPREADS = (0., 1.)  # added to every initial parameter: N(0, spread^2)
 SHOWN = 0.  # of SPREADS: the initialisation of training
 ANT = 'Ant-v5'
+ANT_METHODS = {'gaussian': GAUSSIAN, 'gaussian-frozen': FROZEN, 'flow': with_gauss_newton({'flow': FLOW})['flow']}
 EPISODES = 20
 RED, BLUE = FLOW.color, GAUSSIAN.color
 
@@ -57,7 +62,7 @@ class Bandit:
         """The optimum's log-density at points [n, 2], [n]."""
         return self.log_bumps(a).max(axis=-1) - self.log_normalizer
 
-    @property
+    @cached_property
     def log_normalizer(self) -> float:
         """log of the integral of exp(r / c), by quadrature."""
         points, axis = lattice(2.5, 1001)
@@ -129,7 +134,8 @@ def train_on_bandits(scale: float, seeds: int) -> tuple[list[dict], dict[str, np
                 toy.restart(np_random, spread)
                 toy.fit(np_random, math.ceil(3000 * scale), batch=256, stepsize=1e-2)
                 a = toy.sample(np_random, 100_000)
-                rows.append({'task': task, 'policy': name, 'spread': spread, 'seed': seed, **evaluate(bandit, toy, a)})
+                rows.append({'task': task, 'policy': name, 'spread': spread, 'scale': scale, 'seed': seed,
+                             **evaluate(bandit, toy, a)})
                 fits.append((rows[-1]['kl'], seed, a[:1000]))
                 bar.update()
             if spread == SHOWN:
@@ -144,7 +150,7 @@ def train_on_bandits(scale: float, seeds: int) -> tuple[list[dict], dict[str, np
 def ant_jobs(folder: str, scale: float) -> dict[str, Job]:
     """The training run of each policy, which ends with a model.npz in its folder."""
     jobs = {}
-    for name, method in {'gaussian': GAUSSIAN, 'flow': FLOW}.items():
+    for name, method in ANT_METHODS.items():
         run_folder = os.path.join(folder, 'ant', name)
         jobs[name] = Job(run_folder, max(round(GYM[ANT] * scale), 4096), (
             '--alg=trpo_mpi', f'--env={ANT}', '--seed=0', '--num_hidden=64', *method.options,
@@ -153,9 +159,9 @@ def ant_jobs(folder: str, scale: float) -> dict[str, Job]:
 
 
 def unfinished(jobs: dict[str, Job]) -> dict[str, Job]:
-    """Those that have neither trajectories nor a model to make them with."""
-    return {name: job for name, job in jobs.items()
-            if not any(os.path.exists(job.path(f)) for f in ('trajectories.npz', 'model.npz'))}
+    """Those that have neither trajectories nor a model to make them with, or of fewer steps."""
+    return {name: job for name, job in jobs.items() if job.recorded_steps() < job.steps
+            or not any(os.path.exists(job.path(f)) for f in ('trajectories.npz', 'model.npz'))}
 
 
 def load_policy(path: str, env):
@@ -194,16 +200,18 @@ def roll_out(path: str, episodes: int) -> dict[str, np.ndarray]:
     return {'xy': xy, 'returns': np.array(rewards), 'lengths': lengths}
 
 
-def walk(jobs: dict[str, Job], workers: int, episodes: int) -> None:
-    """Train what is not trained and roll out what is not rolled out; a model is kept until then."""
+def walk(jobs: dict[str, Job], workers: int, episodes: int) -> list[Job]:
+    """Train what is not trained and roll out what is not rolled out; a model is kept until then.
+
+    Returns the jobs that failed.
+    """
     failed = run_jobs(list(unfinished(jobs).values()), workers) if unfinished(jobs) else []
-    if failed:
-        sys.exit(f'failed: {failed[0].folder}: {failed[0].error()}')
     for job in jobs.values():
-        if not os.path.exists(job.path('trajectories.npz')):
+        if job not in failed and not os.path.exists(job.path('trajectories.npz')):
             write_arrays(job.path('trajectories.npz'), roll_out(job.path('model.npz'), episodes))
             for name in ('model.npz', f'{LOGS[-1]}.gz'):  # the log of each of so many short episodes takes a megabyte
                 Path(job.path(name)).unlink(missing_ok=True)
+    return failed
 
 
 # ================================================================
@@ -221,7 +229,7 @@ def load_trajectories(jobs: dict[str, Job]) -> dict[str, dict[str, np.ndarray]]:
 
 
 def draw(samples: dict[str, np.ndarray], rows: Sequence[dict], trajectories: dict, steps: int, path: str) -> None:
-    """Samples over the optimum's contours (a, b), trajectories (c)."""
+    """Samples over the optimum's contours (a, b), trajectories of policies trained for `steps` (c)."""
     import matplotlib
     matplotlib.use('agg')
     import matplotlib.pyplot as plt
@@ -259,9 +267,10 @@ def draw_bandits(figure, samples: dict[str, np.ndarray], rows: Sequence[dict]) -
 
 def draw_ant(ax, trajectories: dict, steps: int) -> None:
     """Panel (c)."""
-    for name, color in (('flow', RED), ('gaussian', BLUE)):
-        for i, xy in enumerate(trajectories.get(name, {}).get('xy', ())):
-            ax.plot(*xy.T, color=color, linewidth=0.9, alpha=0.8, label=name.capitalize() if i == 0 else None)
+    for name in reversed(trajectories):  # the flow below the others, which stay near the start
+        color = ANT_METHODS[name].color
+        for i, xy in enumerate(trajectories[name]['xy']):
+            ax.plot(*xy.T, color=color, linewidth=0.9, alpha=0.8, label=ANT_METHODS[name].label if i == 0 else None)
             end = xy[np.isfinite(xy[:, 0])][-1]
             ax.plot(*end, '.', color=color, markersize=4)
     episodes = max((len(t['xy']) for t in trajectories.values()), default=0)
@@ -290,40 +299,50 @@ def bandit_table(rows: Sequence[dict]) -> str:
 
 def ant_table(trajectories: dict) -> str:
     """Measurements of the trajectories, in Markdown."""
-    head = ('policy', 'return', 'length', 'episodes that fell', 'x at the end, m', 'off the x axis at the end, m',
+    head = ('policy', 'return', 'length', 'episodes ended early', 'x at the end, m', 'off the x axis at the end, m',
             'farthest from the start, m')
     lines = []
     for name, t in trajectories.items():
         ends = np.array([xy[np.isfinite(xy[:, 0])][-1] for xy in t['xy']])
         farthest = np.nanmax(np.linalg.norm(t['xy'], axis=-1), axis=1)
         columns = t['returns'], t['lengths'], ends[:, 0], np.abs(ends[:, 1]), farthest
-        returns, lengths, *distances = (f'{c.mean():.3g} ± {c.std():.2g}' for c in columns)
-        fell = (t['lengths'] < 1000).sum()
-        lines.append((name, returns, lengths, f'{fell} of {len(ends)}', *distances))
+        returns, lengths, *distances = (f'{significant(c.mean(), 3)} ± {significant(c.std(), 2)}' for c in columns)
+        early = (t['lengths'] < 1000).sum()
+        lines.append((ANT_METHODS[name].label, returns, lengths, f'{early} of {len(ends)}', *distances))
     return table(head, lines)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """The command line.
+
+    Raises UsageError for failed training runs, after all else is done.
+    """
     args = parse_args('fig2', __doc__.splitlines()[0], SEEDS, argv)
     jobs = ant_jobs(args.folder, args.scale)
     path = {suffix: os.path.join(args.folder, f'fig2.{suffix}') for suffix in ('json', 'npz', 'png', 'md')}
     if args.dry_run:
-        print(f'{len(BANDITS)} bandits × {len(POLICIES)} policies × initial spreads {SPREADS} × {args.seeds} seeds '
-              f'into {path["json"]}', *(job.command for job in unfinished(jobs).values()), sep='\n')
+        print_lines([f'{len(BANDITS)} bandits × {len(POLICIES)} policies × initial spreads {SPREADS} × {args.seeds} '
+                     f'seeds into {path["json"]}', *(job.command for job in unfinished(jobs).values())])
         return
+    failed = []
     if not args.plot_only:
         os.makedirs(args.folder, exist_ok=True)
-        walk(jobs, args.workers, EPISODES if args.scale == 1 else 2)
-        if not os.path.exists(path['json']) or len(seeds_of(read_rows(path['json']))) != args.seeds:
+        failed = walk(jobs, args.workers, EPISODES if args.scale == 1 else 2)
+        if not already_measured(path['json'], args.scale, args.seeds):
             rows, samples = train_on_bandits(args.scale, args.seeds)
             write_arrays(path['npz'], samples)
             write_rows(path['json'], rows)
+    if not os.path.exists(path['json']):
+        print(f'fig2: nothing to draw, no {path["json"]}', file=sys.stderr)
+        return
     rows, trajectories = read_rows(path['json']), load_trajectories(jobs)
     with np.load(path['npz']) as samples:
-        draw(dict(samples), rows, trajectories, jobs['flow'].steps, path['png'])
+        steps = min((jobs[name].recorded_steps() for name in trajectories), default=0)
+        draw(dict(samples), rows, trajectories, steps, path['png'])
     with open(path['md'], 'w', encoding='utf-8') as fh:
         fh.write(bandit_table(rows) + '\n' + ant_table(trajectories))
+    if failed:
+        raise UsageError('\n'.join(f'failed: {job.folder}: {job.error()}' for job in failed))
 
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 import random
 import sys
 
-from run.jobs import FLOW, GAUSSIAN, Experiment, main, with_gauss_newton
+from run.jobs import FLOW, FROZEN, GAUSSIAN, Experiment, main, with_gauss_newton
 
 
 def draw(n: int) -> tuple[str, tuple[str, ...]]:
@@ -21,9 +21,9 @@ EXPERIMENT = Experiment(
         'HalfCheetah-v5': 2_000_000,
         'rllab/SimpleHumanoid-v0': 5_000_000,
     },
-    methods={'gaussian': GAUSSIAN, **with_gauss_newton({'flow': FLOW})},
+    methods={'gaussian': GAUSSIAN, 'gaussian-frozen': FROZEN, **with_gauss_newton({'flow': FLOW})},
     seeds=30,
-    run=draw,
+    nth=draw,
     plot='quantiles',
     smoke_seeds=2,
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from onpolicybaselines.common.errors import UsageError
-from run.jobs import parse_count, parse_scale
+from run.jobs import check_installed, default_folder, figure_parser
 
 SMOKE = 0.002  # scale: every path, nothing learned
 XLA_PAYS = 0.1  # from this scale on compiling does
@@ -16,21 +16,11 @@ XLA_PAYS = 0.1  # from this scale on compiling does
 
 def parse_args(name: str, title: str, seeds: int, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line of a figure; `scale` becomes a number, `folder` is where its results are."""
-    parser = argparse.ArgumentParser(prog=f'python -m run.{name}', description=title)
-    parser.add_argument('--scale', type=parse_scale, default='1', metavar='S', help='a factor on the steps; or smoke: '
-                        f'{SMOKE:g} and one seed, to try everything (default: 1)')
-    parser.add_argument('--seeds', type=parse_count, metavar='N', help=f'(default: {seeds})')
-    parser.add_argument('-j', dest='workers', type=parse_count, default=len(os.sched_getaffinity(0)), metavar='N',
-                        help='training runs at a time, where there are any (default: one for each processor)')
-    parser.add_argument('--folder', help=f'of the results (default: results/{name} at scale 1, '
-                        f'else runs/scale-S/{name})')
-    parser.add_argument('--dry-run', action='store_true', help='say what would be done')
-    parser.add_argument('--plot-only', action='store_true', help='draw the results that are there')
-    args = parser.parse_args(argv)
+    args = figure_parser(name, title, seeds).parse_args(argv)
+    check_installed('matplotlib')
+    args.folder = args.folder or default_folder(name, args.scale)
     smoke = args.scale == 'smoke'
-    scale = SMOKE if smoke else float(args.scale)
-    args.folder = args.folder or os.path.join('results' if scale == 1 else f'runs/scale-{args.scale}', name)
-    args.scale, args.seeds = scale, args.seeds or (1 if smoke else seeds)
+    args.scale, args.seeds = SMOKE if smoke else float(args.scale), args.seeds or (1 if smoke else seeds)
     return args
 
 
@@ -39,7 +29,7 @@ def run_figure(main: Callable[[], None]) -> int:
     try:
         main()
     except KeyboardInterrupt:
-        print('interrupted; the same command goes on', file=sys.stderr)
+        print('interrupted; the same command begins again what was under way', file=sys.stderr)
         return 130
     except (UsageError, OSError) as e:
         print(f'error: {e}', file=sys.stderr)
@@ -72,6 +62,14 @@ def seeds_of(rows: Sequence[dict]) -> set[int]:
     return {row['seed'] for row in rows}
 
 
+def already_measured(path: str, scale: float, seeds: int) -> bool:
+    """The rows in the file are of that scale, and of as many seeds or more."""
+    if not os.path.exists(path):
+        return False
+    rows = read_rows(path)
+    return {row['scale'] for row in rows} == {scale} and len(seeds_of(rows)) >= seeds
+
+
 def lattice(extent: float, points: int) -> tuple[np.ndarray, np.ndarray]:
     """(points [points^2, 2] of the square lattice on [-extent, extent]^2, its axis)."""
     axis = np.linspace(-extent, extent, points, dtype='float32')
@@ -82,6 +80,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Markdown."""
     lines = [head, ['---'] * len(head), *rows]
     return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+
+
+def significant(x: float, digits: int) -> str:
+    """So many significant digits, never as a power of ten."""
+    return np.format_float_positional(x, digits, fractional=False, trim='-')
 
 
 def median_and_range(values: Sequence[float], digits: int = 3) -> str:

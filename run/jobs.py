@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import gc
 import gzip
+import importlib.util
 import json
 import math
 import multiprocessing
@@ -19,7 +20,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -38,6 +39,7 @@ from onpolicybaselines.common.errors import UsageError
 ENVIRONMENT = {'OPENAI_LOG_FORMAT': 'csv', 'OMP_NUM_THREADS': '1'}
 LOGS = ('progress.csv', '0.monitor.csv')  # the last one, once compressed, marks a finished run
 ERRORS = 'error.txt'
+OLD = '.old'  # ends the name of a folder whose run is being replaced by a longer one
 RUNS_PER_WORKER = 10  # TensorFlow keeps about 100 MB of each run of a flow, 5 MB of a Gaussian's
 
 
@@ -56,9 +58,10 @@ class Job:
 
     @property
     def command(self) -> str:
-        """The line of shell that makes the same run by itself (and leaves its logs uncompressed)."""
+        """The line of shell that makes the same run by itself."""
         settings = ' '.join(f'{name}={value}' for name, value in ENVIRONMENT.items())
-        return f'{settings} {shlex.join([sys.executable, "-m", "onpolicybaselines.run", *self.arguments])}'
+        return (f'{settings} {shlex.join([sys.executable, "-m", "onpolicybaselines.run", *self.arguments])}'
+                f' && {shlex.join(["gzip", "-n", *map(self.path, LOGS)])}')
 
     def path(self, name: str) -> str:
         """A file of the run."""
@@ -66,12 +69,14 @@ class Job:
 
     def finished_steps(self) -> int:
         """Time steps of the finished run in the folder, 0 without one."""
-        if not os.path.exists(self.path(LOGS[-1] + '.gz')):
-            return 0
+        return self.recorded_steps() if os.path.exists(self.path(LOGS[-1] + '.gz')) else 0
+
+    def recorded_steps(self) -> int:
+        """Time steps that the run in the folder was told to take, 0 without one."""
         try:
             with open(self.path('config.json'), encoding='utf-8') as fh:
                 return int(float(json.load(fh)['args']['num_timesteps']))
-        except (OSError, ValueError, KeyError):  # somebody else's folder, or a damaged one
+        except (OSError, ValueError, KeyError, TypeError):  # somebody else's folder, or a damaged one
             return 0
 
     def finished(self) -> bool:
@@ -96,14 +101,19 @@ class Job:
 def train(job: Job) -> bool:
     """Train in this process, from nothing; returns success.
 
-    What the run printed is in its ERRORS if it failed; else its logs are compressed.
+    What the run printed is in its ERRORS if it failed; else its logs are compressed. A finished run of fewer steps is
+    kept in FOLDER.old until the new one has finished.
     """
+    if job.finished_steps():
+        shutil.rmtree(job.folder + OLD, ignore_errors=True)
+        os.replace(job.folder, job.folder + OLD)
     shutil.rmtree(job.folder, ignore_errors=True)
     os.makedirs(job.folder)
     with _output_to(job.path(ERRORS)):
         succeeded = _train(job)
     if succeeded:
         os.remove(job.path(ERRORS))
+        shutil.rmtree(job.folder + OLD, ignore_errors=True)
     return succeeded
 
 
@@ -168,9 +178,14 @@ class Worker:
         """`train` in the process; to die counts as to fail."""
         if self._executor is None or self._runs == RUNS_PER_WORKER:
             self._renew()
+        try:
+            future = self._executor.submit(train, job)
+        except BrokenExecutor:  # it died since its last run, which is not this one's fault
+            self._renew()
+            future = self._executor.submit(train, job)
         self._runs += 1
         try:
-            return self._executor.submit(train, job).result()
+            return future.result()
         except BrokenExecutor:
             self._renew()
             os.makedirs(job.folder, exist_ok=True)
@@ -286,10 +301,6 @@ class Method(NamedTuple):
     dashed: bool = False
 
 
-def _gauss_newton(method):
-    return Method(f'{method.label}, Gauss–Newton', (*method.options, '--fisher=gauss_newton'), method.color, True)
-
-
 GAUSSIAN = Method('Gaussian', ('--policy=gaussian',), '#1f77b4')
 FROZEN = Method('Gaussian, frozen std', ('--policy=gaussian', '--fixed_logstd=True'), '#8fa3b5')
 GMM2 = Method('GMM, K=2', ('--policy=gmm', '--gmm_components=2'), '#f5a30a')
@@ -302,9 +313,13 @@ GYM = {'Reacher-v5': 1_000_000, 'Swimmer-v5': 1_000_000, 'Hopper-v5': 2_000_000,
 
 
 def with_gauss_newton(methods: dict[str, Method]) -> dict[str, Method]:
-    """Each of the methods, followed by the same with --fisher=gauss_newton, its name ending in -gn."""
-    return {name: method for plain, with_hessian in methods.items()
-            for name, method in ((plain, with_hessian), (f'{plain}-gn', _gauss_newton(with_hessian)))}
+    """Each of the methods with --fisher=hessian, and with --fisher=gauss_newton, its name ending in -gn."""
+    both = {}
+    for name, method in methods.items():
+        both[name] = method._replace(options=(*method.options, '--fisher=hessian'))
+        both[f'{name}-gn'] = Method(f'{method.label}, Gauss–Newton', (*method.options, '--fisher=gauss_newton'),
+                                    method.color, dashed=True)
+    return both
 
 
 @dataclass(frozen=True)
@@ -312,7 +327,7 @@ class Experiment:
     """The runs of one figure of the paper: tasks × methods × seeds.
 
     tasks: time steps of a run by environment. seeds: runs of each curve. Both as in the paper.
-    run: name and options of the n-th run of a curve. panels: methods by subtitle, a row of panels each.
+    nth: name and options of the n-th run of a curve. panels: methods by subtitle, a row of panels each.
     plot: curves of means, curves of single runs, or final performance by quantile.
     comparisons: pairs (one, other) of methods: how probable is it that a run of one ends above one of the other?
     """
@@ -323,7 +338,7 @@ class Experiment:
     methods: dict[str, Method]
     seeds: int
     options: tuple[str, ...] = ('--alg=trpo_mpi', '--num_hidden=64')
-    run: Callable[[int], tuple[str, tuple[str, ...]]] = lambda n: (f'seed_{n}', (f'--seed={n}',))
+    nth: Callable[[int], tuple[str, tuple[str, ...]]] = lambda n: (f'seed_{n}', (f'--seed={n}',))
     panels: dict[str, tuple[str, ...]] | None = None
     plot: Literal['means', 'runs', 'quantiles'] = 'means'
     comparisons: tuple[tuple[str, str], ...] = (('flow', 'gaussian'),)
@@ -332,12 +347,12 @@ class Experiment:
 
     def folder(self, root: str, task: str, method: str, n: int) -> str:
         """That of the n-th run."""
-        return os.path.join(root, task.replace('/', '-'), method, self.run(n)[0])
+        return os.path.join(root, task.replace('/', '-'), method, self.nth(n)[0])
 
     def jobs(self, root: str, tasks: dict[str, int], methods: Sequence[str], seeds: int) -> list[Job]:
         """The runs below the folder `root`, first those of the first seed."""
         return [Job(self.folder(root, task, method, n), steps,
-                    (*self.options, f'--env={task}', *self.run(n)[1], *self.methods[method].options))
+                    (*self.options, f'--env={task}', *self.nth(n)[1], *self.methods[method].options))
                 for n in range(seeds) for task, steps in tasks.items() for method in methods]
 
     def steps(self, task: str, scale: str) -> int:
@@ -354,37 +369,69 @@ def parse_scale(text: str) -> str:
 
 
 def parse_count(text: str) -> int:
-    """A whole number above 0."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f'{text} is no whole number above 0')
-    return int(text)
+    """A whole number above 0, such as 3 or 1e6."""
+    with contextlib.suppress(ValueError):
+        if float(text) > 0 and float(text).is_integer():
+            return int(float(text))
+    raise argparse.ArgumentTypeError(f'{text} is no whole number above 0')
+
+
+def figure_parser(name: str, title: str, seeds: int, any_steps: bool = False) -> argparse.ArgumentParser:
+    """The options that all figures have; `any_steps`: --steps, too."""
+    parser = argparse.ArgumentParser(prog=f'python -m run.{name}', description=title)
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument('--scale', type=parse_scale, default='1', metavar='S', help="a factor on the paper's steps; or "
+                        'smoke: a few steps and one seed, to try everything (default: 1)')
+    if any_steps:
+        length.add_argument('--steps', type=parse_count, metavar='N', help='time steps of every run')
+    parser.add_argument('--seeds', type=parse_count, metavar='N', help=f'runs of each curve (default: {seeds})')
+    parser.add_argument('--folder', help=f'of the results (default: results/{name} at scale 1, '
+                        f'else runs/scale-S/{name}{f" or runs/steps-N/{name}" * any_steps})')
+    parser.add_argument('-j', dest='workers', type=parse_count, default=_processors(), metavar='N',
+                        help='training runs at a time (default: one for each processor)')
+    parser.add_argument('--dry-run', action='store_true', help='print the commands of the runs that are not finished')
+    parser.add_argument('--plot-only', action='store_true', help='train nothing, draw what there is')
+    return parser
+
+
+def _processors():
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
+
+def default_folder(name: str, scale: str) -> str:
+    """The folder of a figure's results: a committed one at full scale only."""
+    return os.path.join('results' if scale == '1' else os.path.join('runs', f'scale-{scale}'), name)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """To standard output, which may be closed early, as `| head` does."""
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, 'w')  # what the interpreter flushes at its end
+
+
+def check_installed(*packages: str) -> None:
+    """Raises UsageError, with the line that installs them, for packages that plots need, before hours of training."""
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise UsageError(f"{', '.join(missing)} is not installed: pip install 'onpolicybaselines[plots,figures]'")
 
 
 def _parse(experiment, argv):
-    parser = argparse.ArgumentParser(prog=f'python -m run.{experiment.name}', description=experiment.title)
-    parser.add_argument('--scale', type=parse_scale, default='1', metavar='S', help="a factor on the paper's time "
-                        'steps; or smoke: a few batches and one seed, to try everything (default: 1)')
-    parser.add_argument('--seeds', type=parse_count, metavar='N',
-                        help=f'runs of each curve (default: {experiment.seeds})')
+    parser = figure_parser(experiment.name, experiment.title, experiment.seeds, any_steps=True)
     parser.add_argument('--tasks', nargs='+', choices=experiment.tasks, default=[*experiment.tasks], metavar='TASK',
                         help=f'of {" ".join(experiment.tasks)} (default: all)')
     parser.add_argument('--methods', nargs='+', choices=experiment.methods, default=[*experiment.methods],
                         metavar='METHOD', help=f'of {" ".join(experiment.methods)} (default: all)')
-    parser.add_argument('--steps', type=parse_count, metavar='N', help='time steps of every run, instead of --scale')
-    parser.add_argument('--folder', help=f'where the runs are (default: results/{experiment.name} at scale 1, '
-                        f'else runs/scale-S/{experiment.name} or runs/steps-N/{experiment.name})')
-    parser.add_argument('-j', dest='workers', type=parse_count, default=len(os.sched_getaffinity(0)), metavar='N',
-                        help='runs at a time (default: one for each processor)')
-    parser.add_argument('--dry-run', action='store_true', help='print the commands of the runs that are not finished')
-    parser.add_argument('--plot-only', action='store_true', help='train nothing')
-    return parser.parse_args(argv)
-
-
-def _default_folder(experiment, args):
-    if args.steps:
-        return os.path.join('runs', f'steps-{args.steps}', experiment.name)
-    return os.path.join('results' if args.scale == '1' else os.path.join('runs', f'scale-{args.scale}'),
-                        experiment.name)
+    args = parser.parse_args(argv)
+    args.methods = [*dict.fromkeys(args.methods)]
+    if args.folder is None:
+        args.folder = (os.path.join('runs', f'steps-{args.steps}', experiment.name) if args.steps
+                       else default_folder(experiment.name, args.scale))
+    return args
 
 
 def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
@@ -393,19 +440,18 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
     Returns the exit status: 1 if a run failed, 2 after bad input, 130 after Ctrl-C.
     """
     args = _parse(experiment, argv)
-    folder = args.folder or _default_folder(experiment, args)
     tasks = {task: args.steps or experiment.steps(task, args.scale) for task in args.tasks}
     seeds = args.seeds or (experiment.smoke_seeds if args.scale == 'smoke' else experiment.seeds)
-    jobs = experiment.jobs(folder, tasks, args.methods, seeds)
+    jobs = experiment.jobs(args.folder, tasks, args.methods, seeds)
     if args.dry_run:
-        for job in jobs:
-            if not job.finished():
-                print(job.command)
+        print_lines(job.command for job in jobs if not job.finished())
         return 0
     shorter = sum(0 < job.finished_steps() < job.steps for job in jobs)
     if shorter and not args.plot_only:
-        print(f'{shorter} finished runs have fewer steps and are trained anew', file=sys.stderr)
+        print(f'{shorter} finished runs have fewer steps and are trained anew; until then they are kept in *{OLD}',
+              file=sys.stderr)
     try:
+        check_installed('matplotlib', 'pandas', 'rliable')
         failed = [] if args.plot_only else run_jobs(jobs, args.workers)
     except (UsageError, OSError) as e:  # OSError: a folder that cannot be written
         print(f'error: {e}', file=sys.stderr)
@@ -415,8 +461,8 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
         print(f'interrupted: {finished} of {len(jobs)} runs are finished; the same command trains the others',
               file=sys.stderr)
         return 130
-    from run import curves  # here, because workers import the figures, too
-    curves.draw(experiment, folder)
     for job in failed:
         print(f'failed: {job.folder}: {job.error()}', file=sys.stderr)
+    from run import curves  # here, because workers import the figures, too
+    curves.draw(experiment, args.folder)
     return 1 if failed else 0

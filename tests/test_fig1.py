@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from run import fig1
+from run.figure import already_measured, write_rows
 
 TINY = '--scale=0.0005'
 
@@ -96,6 +97,14 @@ def test_every_path_at_a_tiny_scale_and_again_without_tensorflow(tmp_path):
     subprocess.run([sys.executable, '-c', 'import sys; sys.modules["tensorflow"] = None; from run import fig1; '
                     f'fig1.main(["--plot-only", "--folder={tmp_path}"])'], check=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == made
+
+
+def test_what_is_measured_at_that_scale_with_as_many_seeds_is_kept(tmp_path):
+    results, rows = str(tmp_path / 'fig1.json'), [{'scale': 0.01, 'seed': seed} for seed in range(2)]
+    write_rows(results, rows)
+    assert already_measured(results, 0.01, 2) and already_measured(results, 0.01, 1)
+    assert not already_measured(results, 0.01, 3) and not already_measured(results, 1., 2)
+    assert not already_measured(str(tmp_path / 'other.json'), 0.01, 1)
 
 
 def test_dry_run_makes_nothing(tmp_path, capsys):

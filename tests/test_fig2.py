@@ -94,8 +94,10 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('fig2')
     env = gym.make(fig2.ANT)
     for i, (name, job) in enumerate(fig2.ant_jobs(str(folder), 0.001).items()):
-        make = build_policy(env, 'mlp', 'copy', normalize_observations=True, policy=name, num_hidden=8)
+        make = build_policy(env, 'mlp', 'copy', normalize_observations=True, num_hidden=8,
+                            policy=name.removesuffix('-frozen'))
         make(np.random.default_rng(i)).save(job.path('model.npz'))
+        (folder / 'ant' / name / 'config.json').write_text(f'{{"args": {{"num_timesteps": {job.steps}}}}}')
     env.close()
     return folder
 
@@ -103,11 +105,12 @@ def folder(tmp_path_factory):
 def test_commands_train_what_the_paper_says(folder, capsys):
     fig2.main(['--dry-run', f'--folder={folder}/elsewhere'])
     _, *commands = capsys.readouterr().out.strip().split('\n')
-    assert len(commands) == 2
-    for command, policy in zip(commands, ('gaussian', 'flow'), strict=True):
-        for word in ('--alg=trpo_mpi', '--env=Ant-v5', '--num_timesteps=2000000', '--num_hidden=64',
-                     f'--policy={policy}', f'--save_path={folder}/elsewhere/ant/{policy}/model.npz'):
-            assert f' {word}' in command
+    options = {'gaussian': '--policy=gaussian', 'gaussian-frozen': '--policy=gaussian --fixed_logstd=True',
+               'flow': '--policy=flow --fisher=hessian'}
+    for command, (name, words) in zip(commands, options.items(), strict=True):
+        for word in ('--alg=trpo_mpi', '--env=Ant-v5', '--num_timesteps=2000000', '--num_hidden=64', words,
+                     f'--save_path={folder}/elsewhere/ant/{name}/model.npz'):
+            assert f' {word} ' in command
     assert not (folder / 'elsewhere').exists()
 
 
@@ -123,12 +126,12 @@ def test_roll_out(folder):
 
 def test_every_path_at_a_tiny_scale_and_again_without_tensorflow(folder):
     fig2.main([TINY, '--seeds=1', f'--folder={folder}'])
-    for name in ('gaussian', 'flow'):
-        assert {path.name for path in (folder / 'ant' / name).iterdir()} == {'trajectories.npz'}
+    for name in fig2.ANT_METHODS:
+        assert {path.name for path in (folder / 'ant' / name).iterdir()} == {'config.json', 'trajectories.npz'}
     made = {path.name: path.read_bytes() for path in folder.glob('fig2.*')}
     assert set(made) == {'fig2.json', 'fig2.npz', 'fig2.md', 'fig2.png'}
     lines = made['fig2.md'].decode().strip().split('\n')
-    assert len(lines) == 2 + len(fig2.BANDITS) * len(fig2.POLICIES) * len(fig2.SPREADS) + 1 + 2 + 2
+    assert len(lines) == 2 + len(fig2.BANDITS) * len(fig2.POLICIES) * len(fig2.SPREADS) + 1 + 2 + 3
     for name in ('fig2.md', 'fig2.png'):
         (folder / name).unlink()
     subprocess.run([sys.executable, '-c', 'import sys; sys.modules["tensorflow"] = None; from run import fig2; '

@@ -15,8 +15,8 @@ import pytest
 from rliable import metrics
 
 from onpolicybaselines.bench.benchmarks import get_benchmark
-from run import curves, fig3, fig6, jobs
-from run.jobs import Experiment, Job, Method, main, run_jobs
+from run import curves, fig1, fig2, fig3, fig6, jobs
+from run.jobs import Experiment, Job, Method, Worker, main, run_jobs
 
 ROOT = pathlib.Path(__file__).parents[1]
 FIGURES = {name: importlib.import_module(f'run.{name}').EXPERIMENT for name in ('fig3', 'fig4', 'fig5', 'fig6', 'fig7')}
@@ -101,6 +101,30 @@ def test_finished_runs_are_kept_and_interrupted_ones_begin_again(tmp_path):
     assert not run_jobs([job, Job(job.folder, 128, GAUSSIAN)])
     assert monitor.stat().st_mtime_ns == written
     assert not Job(job.folder, 512, GAUSSIAN).finished()
+
+
+def test_a_shorter_run_is_kept_until_the_longer_one_has_finished(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', sys.argv)
+    for name, value in jobs.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    short, wrong, longer = (Job(str(tmp_path / 'run'), steps, (*GAUSSIAN, *options))
+                            for steps, options in ((256, ()), (512, ('--max_kl=-1',)), (512, ())))
+    kept = tmp_path / 'run.old'
+    assert jobs.train(short)
+    assert not jobs.train(wrong) and not short.finished()
+    assert Job(str(kept), 256, ()).finished()
+    assert jobs.train(longer) and longer.finished() and not kept.exists()
+
+
+def test_a_worker_that_died_idle_is_replaced(tmp_path):
+    worker = Worker()
+    assert worker.train(Job(str(tmp_path / 'first'), 256, GAUSSIAN))
+    process, = worker._executor._processes.values()
+    process.kill()
+    process.join()
+    second = Job(str(tmp_path / 'second'), 256, GAUSSIAN)
+    assert worker.train(second) and second.finished()
+    worker._executor.shutdown()
 
 
 def start_session(folder, *arguments):
@@ -225,8 +249,29 @@ def test_full_scale_alone_writes_into_results(capsys):
     assert '/runs/' in (ROOT / '.gitignore').read_text().split()
 
 
+def test_methods_named_twice_are_run_once(capsys):
+    main(fig3.EXPERIMENT, ['--dry-run', '--seeds', '1', '--folder', 'nowhere', '--tasks', 'Ant-v5', 'Ant-v5',
+                           '--methods', 'flow', 'flow', '--steps', '1e6'])
+    line, = capsys.readouterr().out.splitlines()
+    assert '--num_timesteps=1000000 ' in line and '--fisher=hessian' in line
+
+
+def test_commands_may_be_read_in_part():
+    command = f'{sys.executable} -m run.fig3 --dry-run --folder nowhere | head -1'
+    result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.count('\n') == 1 and not result.stderr
+
+
+def test_a_missing_package_is_named_before_anything_is_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'rliable', None)
+    assert main(fig3.EXPERIMENT, ['--folder', str(tmp_path / 'runs')]) == 2
+    assert "rliable is not installed: pip install 'onpolicybaselines[plots,figures]'" in capsys.readouterr().err
+    assert not (tmp_path / 'runs').exists()
+
+
 @pytest.mark.parametrize('arguments', [['--scale', '0'], ['--scale', 'small'], ['--tasks', 'Hoper-v5'],
-                                       ['--methods', 'flows'], ['--seeds', '0'], ['-j', '0'], ['--steps', '-1']])
+                                       ['--methods', 'flows'], ['--seeds', '0'], ['-j', '0'], ['--steps', '-1'],
+                                       ['--steps', '9', '--scale', '2']])
 def test_bad_arguments(arguments, capsys, tmp_path):
     with pytest.raises(SystemExit) as e:
         main(fig3.EXPERIMENT, ['--plot-only', '--folder', str(tmp_path), *arguments])
@@ -261,13 +306,14 @@ def folder(tmp_path):
 
 def test_a_point_of_a_curve_is_the_mean_of_the_episodes_before_it(tmp_path):
     grid = np.arange(5., 251., 5.)  # a window of 5
-    run = curves.Run('', np.array([10, 12, 14, 50]), np.array([1., 2., 6., 7.]), 60)
+    run = curves.Run(np.array([10, 12, 14, 50]), np.array([1., 2., 6., 7.]), 60)
     curve = dict(zip(grid, run.curve(grid), strict=True))
     assert np.isnan(curve[5]) and curve[10] == 1
     assert curve[15] == 4   # the two that ended in (10, 15]
     assert curve[45] == 6   # none in the window: the last one
     assert curve[50] == 7 and curve[60] == 7 and np.isnan(curve[65])
     assert run.final() == 4
+    assert run.until(20).final() == 3 and run.until(60) is run
 
 
 def test_statistics_are_those_of_rliable():
@@ -297,21 +343,39 @@ def test_normalized_scores(folder):
     assert 0.9 < scores['flow'][..., -1].mean() < 1.1 and 0.4 < scores['gaussian'][..., -1].mean() < 0.6
 
 
-def test_runs_of_unequal_length_have_no_score_over_all_tasks(folder):
-    assert 'over all tasks' in curves.tables(fig3.EXPERIMENT, curves.load(fig3.EXPERIMENT, str(folder)))
-    write_run(fig3.EXPERIMENT.folder(str(folder), 'Hopper-v5', 'flow', 3), np.ones(500), 500)
-    os.rename(folder / 'Hopper-v5' / 'flow' / 'seed_3', folder / 'Hopper-v5' / 'flow' / 'seed_-1')
-    assert 'over all tasks' not in curves.tables(fig3.EXPERIMENT, curves.load(fig3.EXPERIMENT, str(folder)))
+def test_runs_of_a_task_are_cut_at_the_end_of_its_shortest(folder):
+    """One run of half the length would lower the mean of its method if the others had all their steps."""
+    runs = curves.load(fig3.EXPERIMENT, str(folder))
+    write_run(fig3.EXPERIMENT.folder(str(folder), 'Hopper-v5', 'flow', 3), np.linspace(0, 1, 500), 500)
+    cut = curves.load(fig3.EXPERIMENT, str(folder))
+    assert [len(cut['Hopper-v5'][name]) for name in ('gaussian', 'flow')] == [3, 4]
+    assert {run.steps for methods in cut['Hopper-v5'].values() for run in methods} == {250_000}
+    assert all(0.85 < run.final() < 1.2 for run in cut['Hopper-v5']['flow'])
+    np.testing.assert_equal(cut['Reacher-v5'], runs['Reacher-v5'])
+    assert '| Hopper-v5 | 250,000 |' in curves.tables(fig3.EXPERIMENT, cut)
+
+
+def test_runs_that_cannot_be_read_are_left_out_and_named(folder, capsys):
+    damaged = [fig3.EXPERIMENT.folder(str(folder), 'Hopper-v5', 'flow', n) for n in range(3)]
+    pathlib.Path(damaged[0], '0.monitor.csv.gz').write_bytes(b'')
+    os.remove(os.path.join(damaged[1], 'progress.csv.gz'))
+    pathlib.Path(damaged[2], 'config.json').write_text('[]')
+    os.rename(fig3.EXPERIMENT.folder(str(folder), 'Hopper-v5', 'gaussian', 2),
+              fig3.EXPERIMENT.folder(str(folder), 'Hopper-v5', 'gaussian', 2) + jobs.OLD)
+    runs = curves.load(fig3.EXPERIMENT, str(folder))
+    assert list(runs['Hopper-v5']) == ['gaussian'] and len(runs['Hopper-v5']['gaussian']) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3 and all(f'left out: {path}: ' in line for path, line in zip(damaged, said, strict=True))
 
 
 def test_titles_say_what_is_missing(folder):
     experiment = fig3.EXPERIMENT
     runs = curves.load(experiment, str(folder))
     assert curves.figure_title(experiment, runs) == 'TRPO on MuJoCo tasks (partial: 2 of 9 tasks, 2 of 8 methods)'
-    title = curves.panel_title(experiment, 'Hopper-v5', '', runs['Hopper-v5'])
-    assert title == 'Hopper-v5, 3 seeds\n(partial: 3 of 5 seeds, 500k of 2M steps)'
-    full = {'flow': [curves.Run('', np.ones(1), np.ones(1), 5_000_000)] * 5}
-    assert curves.panel_title(experiment, 'rllab/Humanoid-v0', '', full) == 'Humanoid-v0 (L), 5 seeds'
+    title = curves.panel_title(experiment, 'Hopper-v5', '', runs['Hopper-v5'], 3)
+    assert title == 'Hopper-v5, 3 seeds\n(partial: 2 of 3 methods, 3 of 5 seeds, 500k of 2M steps)'
+    full = {'flow': [curves.Run(np.ones(1), np.ones(1), 5_000_000)] * 5}
+    assert curves.panel_title(experiment, 'rllab/Humanoid-v0', '', full, 1) == 'Humanoid-v0 (L), 5 seeds'
 
 
 def test_tables(folder):
@@ -361,3 +425,9 @@ def test_drawing_again_takes_no_tensorflow_and_changes_no_byte(tmp_path, monkeyp
 def test_nothing_to_draw_is_said(tmp_path, capsys):
     assert main(fig3.EXPERIMENT, ['--plot-only', '--folder', str(tmp_path)]) == 0
     assert 'fig3: nothing to draw' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('figure', [fig1, fig2])
+def test_nothing_to_draw_without_training_either(figure, tmp_path, capsys):
+    figure.main(['--plot-only', '--folder', str(tmp_path)])
+    assert 'nothing to draw' in capsys.readouterr().err and not [*tmp_path.iterdir()]
