@@ -328,9 +328,9 @@ def _git_revision():
 
 def help_text(alg: str) -> str:
     """All keywords of an algorithm, of every network and every policy it takes, with defaults, by where they go."""
+    defaults = get_learn_function_defaults(alg, 'mujoco') # starts TensorFlow quietly, which the imports would not
     from onpolicybaselines.common.distributions import POLICIES
     from onpolicybaselines.common.models import mapping
-    defaults = get_learn_function_defaults(alg, 'mujoco')
     groups = [(f'{alg}.learn (defaults for MuJoCo)', _learn_keywords(alg))]
     groups += [(f'--policy={name} (continuous actions)', _policy_keywords(name)) for name in POLICIES]
     if _takes_network(alg):
