@@ -14,7 +14,8 @@ EXPERIMENT = Experiment(
     methods={'gaussian': GAUSSIAN, 'gaussian-frozen': FROZEN,
              **with_gauss_newton({'gmm2': GMM2, 'gmm5': GMM5, 'flow': FLOW})},
     seeds=5,
-    comparisons=(('flow', 'gaussian'), ('flow', 'gaussian-frozen'), ('flow-gn', 'gaussian'), ('gmm5', 'gaussian')),
+    comparisons=(('flow', 'gaussian'), ('flow', 'gaussian-frozen'), ('flow-gn', 'gaussian'), ('flow-gn', 'flow'),
+                 ('gmm5', 'gaussian'), ('gmm5-gn', 'gaussian'), ('gmm5-gn', 'gmm5')),
 )
 
 if __name__ == '__main__':

@@ -88,6 +88,7 @@ FLAGS = [
     ('normalize_observations', False, {}),
     ('filter_update', 'after', {}),
     ('fisher', 'gauss_newton', {}),
+    ('fisher', 'hessian', {'policy': 'gmm'}),
     ('fvp_subsample', 1, {}),
     ('kl_margin', 0.01, {}),
     ('backtrack_iters', 1, SEARCH),
@@ -196,12 +197,13 @@ def test_file_that_is_no_model(tmp_path, capfd):
     assert 'is not a model file' in capfd.readouterr().err
 
 
-def test_help_lists_everything_by_origin(capsys):
-    run.main(['run', '--help'])
-    text = capsys.readouterr().out
+def test_help_lists_everything_by_origin():
+    result = command_line('--help')
+    text = result.stdout
+    assert result.returncode == 0 and not result.stderr
     for line in ['--save_video_interval', 'trpo_mpi.learn', '--max_kl=0.01', '--cg_iters=10', '--policy=flow',
                  '--flow_layers=4', '--policy=gmm', '--gmm_components=2', '--network=mlp', '--num_hidden=32',
-                 '--network=cnn_small', '--fisher=hessian  (one of hessian, gauss_newton)']:
+                 '--network=cnn_small', '--fisher=None  (one of hessian, gauss_newton or None)']:
         assert line in text
     assert text.index('trpo_mpi.learn') < text.index('--policy=flow (') < text.index('--network=mlp:')
     assert '<function' not in text

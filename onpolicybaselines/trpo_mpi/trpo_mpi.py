@@ -299,7 +299,7 @@ def learn(*,
         value_network: str | Callable = 'copy',
         normalize_observations: bool = False,
         filter_update: Literal['before', 'after'] = 'before',
-        fisher: Literal['hessian', 'gauss_newton'] = 'hessian',
+        fisher: Literal['hessian', 'gauss_newton'] | None = None,
         fvp_subsample: int = 5,
         kl_margin: float = 1.5,
         backtrack_iters: int = 10,
@@ -335,7 +335,8 @@ def learn(*,
     filter_update           when the filter takes in a batch: 'before' the update from it, as upstream, or 'after', so
                             that the policy updated is the one that acted
     fisher                  'hessian' of the KL divergence (sampled where it has no closed form), or 'gauss_newton':
-                            mean of s s' with s the score of the taken actions, positive semi-definite by construction
+                            mean of s s' with s the score of the taken actions, positive semi-definite by construction;
+                            None: the Hessian of a closed form, else (mixtures, flows) Gauss-Newton
     fvp_subsample           every how many-th step enters the Fisher-vector products
     kl_margin, backtrack_iters, backtrack_coeff     line search: accepts up to kl_margin * max_kl; trials; shrinkage
     ent_samples             actions per state in a sampled entropy (if ent_coef is 0, that of the batch is logged)
@@ -377,6 +378,8 @@ def learn(*,
         raise UsageError(f'trpo_mpi takes feed-forward networks only, such as mlp or cnn, not {network!r}')
     if xla is None:
         xla = max(max_iters, total_timesteps // (nworkers * timesteps_per_batch)) >= XLA_PAYS
+    if fisher is None:
+        fisher = 'hessian' if pi.pdtype.pdclass().has_analytic_kl else 'gauss_newton'
     functions = make_functions(pi, ent_coef, fisher, xla)
 
     vfadam = MpiAdam(pi.vf_var_list)

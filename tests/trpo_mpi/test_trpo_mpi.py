@@ -468,6 +468,15 @@ def test_without_mpi_the_observation_filter_learns():
     assert np.abs(pi.ob_rms.mean.numpy()).max() > 0.1
 
 
+@pytest.mark.parametrize('name, default, other', [('gaussian', 'hessian', 'gauss_newton'),
+                                                  ('gmm', 'gauss_newton', 'hessian')])
+def test_the_fisher_matrix_is_the_hessian_of_closed_forms_only(name, default, other):
+    first, same, another = (parameters(short_run(gym.make('Hopper-v5'), policy=name, **kwargs))
+                            for kwargs in ({}, {'fisher': default}, {'fisher': other}))
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, another)
+
+
 @pytest.mark.parametrize('when, seen', [('before', [256, 512]), ('after', [0, 256])])
 def test_the_filter_takes_in_a_batch_before_the_update_or_after(monkeypatch, when, seen):
     counts, policies = [], []
