@@ -291,7 +291,7 @@ def configure_logger(log_path: str | None, **kwargs) -> None:
 
 
 def write_config(args: argparse.Namespace, env_type: str, alg_kwargs: dict) -> None:
-    """config.json of the run folder: everything that was decided, and the versions it was decided with."""
+    """config.json of the run folder: every parameter (null: for `learn` to decide, which it logs), versions."""
     defaults = {**_learn_keywords(args.alg), **_network_keywords(alg_kwargs.get('network')),
                 **_policy_keywords(alg_kwargs.get('policy'))}
     resolved = {name: p.default for name, p in defaults.items() if p.default is not p.empty}

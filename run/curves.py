@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import textwrap
+import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -69,8 +70,8 @@ Runs = dict[str, dict[str, list[Run]]]  # by task and method
 def load(experiment: Experiment, folder: str) -> Runs:
     """The finished runs below `folder`; only tasks and methods that have some.
 
-    All runs of a task are as long as its shortest, so that like is compared with like. Runs that cannot be read, or
-    have no episode, are left out and named.
+    All runs of a task are as long as its shortest, so that like is compared with like; those without an episode by then
+    are left out. Runs that cannot be read, or have no episode at all, are left out and named.
     """
     found = {}
     for task in experiment.tasks:
@@ -88,7 +89,7 @@ def _load_runs(folder):
     for name in sorted(_finished_in(folder), key=lambda name: int(name.rpartition('_')[-1])):
         try:
             runs.append(_load_run(os.path.join(folder, name)))
-        except (OSError, EOFError, ValueError, KeyError, monitor.LoadMonitorResultsError) as e:
+        except (OSError, EOFError, zlib.error, ValueError, LookupError, monitor.LoadMonitorResultsError) as e:
             print(f'left out: {os.path.join(folder, name)}: {e}', file=sys.stderr)
     return runs
 
@@ -104,6 +105,8 @@ def _load_run(folder):
     log = read_csv(os.path.join(folder, LOGS[0] + '.gz'))
     run = Run(episodes.l.cumsum().to_numpy(), episodes.r.to_numpy(), Job(folder, 0, ()).finished_steps(),
               log.neg_curvature.iloc[-1] / len(log) if 'neg_curvature' in log else np.nan)
+    if not run.steps:
+        raise ValueError('config.json does not say how many steps')
     if run.ends.size == 0 or run.ends[0] > run.steps:
         raise ValueError('no episode ended')
     return run
@@ -221,7 +224,7 @@ def _line(ax, experiment, name, x, y, low=None, high=None, **style):
 PLOTS = {'means': (plot_means, f'{SMOOTHING}: mean ± standard deviation of the runs.'),
          'runs': (plot_runs, f'{SMOOTHING}. Every run is a curve.'),
          'quantiles': (plot_quantiles, f'Final performance: mean return of the last {EPISODES} episodes.')}
-INTERVAL = 'bootstrapped 95 % interval (too narrow of few runs: of three it covers some 75 %)'
+INTERVAL = 'bootstrapped 95 % interval (too narrow for few runs: with three, of one task, it covers some 75 %)'
 IQM = f'{SMOOTHING}: interquartile mean of the runs, {INTERVAL}.'
 
 
@@ -355,10 +358,10 @@ def _improvement(experiment, runs):
         return []
     together = {pair: [np.hstack([scores[i][:min(len(s[i]) for s in of_task.values())] for scores in of_task.values()])
                        for i in (0, 1)] for pair, of_task in both.items()}
-    head = ['task', *(' over '.join(experiment.methods[name].label for name in pair) for pair in both)]
-    rows = [[task, *(_probability(*of_task[task]) if task in of_task else '–' for of_task in both.values())]
-            for task in runs]
-    rows += [['all', *(_probability(*scores) for scores in together.values())]] if len(runs) > 1 else []
+    head = ['', *runs, *['all'] * (len(runs) > 1)]
+    rows = [[' over '.join(experiment.methods[name].label for name in pair),
+             *(_probability(*of_task[task]) if task in of_task else '–' for task in runs),
+             *[_probability(*together[pair])] * (len(runs) > 1)] for pair, of_task in both.items()]
     return ['Probability that a run of the first method ends above one of the second; bootstrapped 95 % interval, '
             'which is too narrow where runs are few (three above three others: [1, 1], though p = 0.05).',
             table(head, rows)]

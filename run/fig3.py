@@ -1,7 +1,7 @@
 """Figure 3: TRPO with factorized Gaussians, mixtures and flows on the MuJoCo tasks of gym and rllab."""
 import sys
 
-from run.jobs import FLOW, FROZEN, GAUSSIAN, GMM2, GMM5, GYM, Experiment, main, with_gauss_newton
+from run.jobs import FLOW, FROZEN, GAUSSIAN, GMM2, GMM5, GYM, Experiment, main, with_both_fishers
 
 EXPERIMENT = Experiment(
     name='fig3',
@@ -12,10 +12,12 @@ EXPERIMENT = Experiment(
         'rllab/Humanoid-v0': 5_000_000,
     },
     methods={'gaussian': GAUSSIAN, 'gaussian-frozen': FROZEN,
-             **with_gauss_newton({'gmm2': GMM2, 'gmm5': GMM5, 'flow': FLOW})},
+             **with_both_fishers({'gmm2': GMM2, 'gmm5': GMM5, 'flow': FLOW})},
     seeds=5,
-    comparisons=(('flow', 'gaussian'), ('flow', 'gaussian-frozen'), ('flow-gn', 'gaussian'), ('flow-gn', 'flow'),
-                 ('gmm5', 'gaussian'), ('gmm5-gn', 'gaussian'), ('gmm5-gn', 'gmm5')),
+    comparisons=(('flow', 'gaussian'), ('flow', 'gaussian-frozen'), ('flow', 'gmm5'), ('flow-gn', 'gaussian'),
+                 ('flow-gn', 'gaussian-frozen'), ('flow-gn', 'gmm5-gn'), ('flow-gn', 'flow'), ('gmm5', 'gaussian'),
+                 ('gmm5', 'gaussian-frozen'), ('gmm5-gn', 'gaussian'), ('gmm5-gn', 'gaussian-frozen'),
+                 ('gmm5-gn', 'gmm5')),
 )
 
 if __name__ == '__main__':

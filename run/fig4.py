@@ -1,7 +1,7 @@
 """Figure 4: TRPO with Gaussians and flows on the Humanoid tasks of Roboschool, two seeds each, every run a curve."""
 import sys
 
-from run.jobs import FLOW, FROZEN, GAUSSIAN, Experiment, main, with_gauss_newton
+from run.jobs import FLOW, FROZEN, GAUSSIAN, Experiment, main, with_both_fishers
 
 EXPERIMENT = Experiment(
     name='fig4',
@@ -11,7 +11,7 @@ EXPERIMENT = Experiment(
         'roboschool/HumanoidFlagrun-v0': 10_000_000,
         'roboschool/HumanoidFlagrunHarder-v0': 10_000_000,
     },
-    methods={'gaussian': GAUSSIAN, 'gaussian-frozen': FROZEN, **with_gauss_newton({'flow': FLOW})},
+    methods={'gaussian': GAUSSIAN, 'gaussian-frozen': FROZEN, **with_both_fishers({'flow': FLOW})},
     seeds=2,
     plot='runs',
 )

@@ -2,7 +2,7 @@
 import random
 import sys
 
-from run.jobs import FLOW, FROZEN, GAUSSIAN, Experiment, main, with_gauss_newton
+from run.jobs import FLOW, FROZEN, GAUSSIAN, Experiment, main, with_both_fishers
 
 
 def draw(n: int) -> tuple[str, tuple[str, ...]]:
@@ -21,7 +21,7 @@ EXPERIMENT = Experiment(
         'HalfCheetah-v5': 2_000_000,
         'rllab/SimpleHumanoid-v0': 5_000_000,
     },
-    methods={'gaussian': GAUSSIAN, 'gaussian-frozen': FROZEN, **with_gauss_newton({'flow': FLOW})},
+    methods={'gaussian': GAUSSIAN, 'gaussian-frozen': FROZEN, **with_both_fishers({'flow': FLOW})},
     seeds=30,
     nth=draw,
     plot='quantiles',

@@ -24,17 +24,16 @@ def parse_args(name: str, title: str, seeds: int, argv: Sequence[str] | None = N
     return args
 
 
-def run_figure(main: Callable[[], None]) -> int:
-    """main(); returns the exit status: 130 after Ctrl-C, 2 after what a user can mend, said in a line."""
+def run_figure(main: Callable[[], int | None]) -> int:
+    """main(); returns the exit status: main's, 130 after Ctrl-C, 2 after what a user can mend, said in a line."""
     try:
-        main()
+        return main() or 0
     except KeyboardInterrupt:
         print('interrupted; the same command begins again what was under way', file=sys.stderr)
         return 130
     except (UsageError, OSError) as e:
         print(f'error: {e}', file=sys.stderr)
         return 2
-    return 0
 
 
 def write_rows(path: str, rows: Sequence[dict]) -> None:

@@ -60,8 +60,11 @@ class Job:
     def command(self) -> str:
         """The line of shell that makes the same run by itself."""
         settings = ' '.join(f'{name}={value}' for name, value in ENVIRONMENT.items())
-        return (f'{settings} {shlex.join([sys.executable, "-m", "onpolicybaselines.run", *self.arguments])}'
-                f' && {shlex.join(["gzip", "-n", *map(self.path, LOGS)])}')
+        logs = [self.path(name) for name in LOGS]
+        remove, run, compress = map(shlex.join, (
+            ['rm', '-f', *(f'{log}.gz' for log in logs)],
+            [sys.executable, '-m', 'onpolicybaselines.run', *self.arguments], ['gzip', '-n', *logs]))
+        return f'{remove}; {settings} {run} && {compress}'
 
     def path(self, name: str) -> str:
         """A file of the run."""
@@ -176,21 +179,23 @@ class Worker:
 
     def train(self, job: Job) -> bool:
         """`train` in the process; to die counts as to fail."""
-        if self._executor is None or self._runs == RUNS_PER_WORKER:
+        if self._runs == RUNS_PER_WORKER or not self._is_alive():
             self._renew()
-        try:
-            future = self._executor.submit(train, job)
-        except BrokenExecutor:  # it died since its last run, which is not this one's fault
-            self._renew()
-            future = self._executor.submit(train, job)
         self._runs += 1
         try:
-            return future.result()
+            return self._executor.submit(train, job).result()
         except BrokenExecutor:
             self._renew()
             os.makedirs(job.folder, exist_ok=True)
             with open(job.path(ERRORS), 'a', encoding='utf-8') as fh:
                 fh.write('the worker process died: killed, perhaps for want of memory, or crashed\n')
+            return False
+
+    def _is_alive(self):
+        """It may have died since its last run, which is not the next one's fault."""
+        try:
+            return self._executor is not None and self._executor.submit(os.getpid).result() > 0
+        except BrokenExecutor:
             return False
 
     def _renew(self):
@@ -300,6 +305,10 @@ class Method(NamedTuple):
     color: str
     dashed: bool = False
 
+    def plus(self, option: str, label: str) -> 'Method':
+        """The same with one more option, its line dashed."""
+        return Method(self.label + label, (*self.options, option), self.color, dashed=True)
+
 
 GAUSSIAN = Method('Gaussian', ('--policy=gaussian',), '#1f77b4')
 FROZEN = Method('Gaussian, frozen std', ('--policy=gaussian', '--fixed_logstd=True'), '#8fa3b5')
@@ -312,13 +321,12 @@ GYM = {'Reacher-v5': 1_000_000, 'Swimmer-v5': 1_000_000, 'Hopper-v5': 2_000_000,
        'HalfCheetah-v5': 2_000_000, 'Ant-v5': 2_000_000, 'Humanoid-v5': 5_000_000}
 
 
-def with_gauss_newton(methods: dict[str, Method]) -> dict[str, Method]:
+def with_both_fishers(methods: dict[str, Method]) -> dict[str, Method]:
     """Each of the methods with --fisher=hessian, and with --fisher=gauss_newton, its name ending in -gn."""
     both = {}
     for name, method in methods.items():
         both[name] = method._replace(options=(*method.options, '--fisher=hessian'))
-        both[f'{name}-gn'] = Method(f'{method.label}, Gauss–Newton', (*method.options, '--fisher=gauss_newton'),
-                                    method.color, dashed=True)
+        both[f'{name}-gn'] = method.plus('--fisher=gauss_newton', ', Gauss–Newton')
     return both
 
 

@@ -1,4 +1,5 @@
 """run/fig2.py: the bandits' optima, what is measured of policies, trajectories, the figure at a tiny scale."""
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 
 from onpolicybaselines.common.policies import build_policy
 from run import fig2
+from run.jobs import Job
 
 TINY = '--scale=0.0003'
 
@@ -112,6 +114,20 @@ def test_commands_train_what_the_paper_says(folder, capsys):
                      f'--save_path={folder}/elsewhere/ant/{name}/model.npz'):
             assert f' {word} ' in command
     assert not (folder / 'elsewhere').exists()
+
+
+def test_ants_of_fewer_steps_are_not_finished(folder):
+    assert not fig2.unfinished(fig2.ant_jobs(str(folder), 0.001))
+    assert list(fig2.unfinished(fig2.ant_jobs(str(folder), 0.01))) == list(fig2.ANT_METHODS)
+
+
+def test_a_run_that_fails_leaves_the_others_their_trajectories(folder, tmp_path):
+    made = folder / 'ant' / 'flow'
+    good = Job(str(tmp_path / 'good'), 4096, ())
+    wrong = Job(str(tmp_path / 'wrong'), 4096, (f'--env={fig2.ANT}', '--max_kl=-1'))
+    shutil.copytree(made, good.folder)
+    assert fig2.walk({'wrong': wrong, 'good': good}, 1, 1) == [wrong]
+    assert 'max_kl' in wrong.error() and (tmp_path / 'good' / 'trajectories.npz').exists()
 
 
 def test_roll_out(folder):

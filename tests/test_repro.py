@@ -19,7 +19,8 @@ from run import curves, fig1, fig2, fig3, fig6, jobs
 from run.jobs import Experiment, Job, Method, Worker, main, run_jobs
 
 ROOT = pathlib.Path(__file__).parents[1]
-FIGURES = {name: importlib.import_module(f'run.{name}').EXPERIMENT for name in ('fig3', 'fig4', 'fig5', 'fig6', 'fig7')}
+FIGURES = {name: importlib.import_module(f'run.{name}').EXPERIMENT
+           for name in ('fig3', 'fig4', 'fig5', 'fig6', 'fig7', 'filter_update')}
 OPTIONS = ('--alg=trpo_mpi', '--env=Reacher-v5', '--timesteps_per_batch=256', '--seed=0')
 GAUSSIAN = (*OPTIONS, '--policy=gaussian')
 FLOW = (*OPTIONS, '--policy=flow', '--flow_layers=1')
@@ -48,6 +49,8 @@ def test_second_run_of_a_worker_is_that_of_a_process_of_its_own(tmp_path):
     first, second = (Job(str(tmp_path / name), 512, options) for name, options in [('1', GAUSSIAN), ('2', FLOW)])
     wrong = Job(str(tmp_path / 'wrong'), 512, (*GAUSSIAN, '--max_kl=-1'))
     assert run_jobs([first, wrong, second]) == [wrong]
+    (tmp_path / 'alone').mkdir()
+    (tmp_path / 'alone' / '0.monitor.csv.gz').write_text('a run of fewer steps')
     subprocess.run(alone.command, shell=True, check=True, cwd=ROOT)
     assert content(tmp_path / '2') == content(tmp_path / 'alone')
     assert len(content(tmp_path / '2')['progress.csv']) == 2
@@ -230,7 +233,7 @@ def test_the_papers_steps_and_seeds():
         task: entry['num_timesteps'] for task, entry in benchmark.items()}
     assert {entry['trials'] for entry in benchmark.values()} == {fig3.EXPERIMENT.seeds}
     assert fig6.EXPERIMENT.tasks['HalfCheetah-v5'] == jobs.GYM['HalfCheetah-v5'] == 2_000_000
-    assert [FIGURES[name].seeds for name in sorted(FIGURES)] == [5, 2, 3, 30, 5]
+    assert [FIGURES[f'fig{n}'].seeds for n in range(3, 8)] == [5, 2, 3, 30, 5]
 
 
 def test_draws_cover_the_range_of_the_paper():
@@ -356,7 +359,11 @@ def test_runs_of_a_task_are_cut_at_the_end_of_its_shortest(folder):
 
 
 def test_runs_that_cannot_be_read_are_left_out_and_named(folder, capsys):
-    damaged = [fig3.EXPERIMENT.folder(str(folder), 'Hopper-v5', 'flow', n) for n in range(3)]
+    damaged = [fig3.EXPERIMENT.folder(str(folder), 'Hopper-v5', 'flow', n) for n in range(5)]
+    for path in damaged[3:]:
+        write_run(path, np.ones(1000), 500)
+    pathlib.Path(damaged[3], 'progress.csv.gz').write_bytes(gzip.compress(b'neg_curvature\n'))
+    pathlib.Path(damaged[4], 'progress.csv.gz').write_bytes(gzip.compress(b'neg_curvature\n' * 99)[:15] + b'?' * 9)
     pathlib.Path(damaged[0], '0.monitor.csv.gz').write_bytes(b'')
     os.remove(os.path.join(damaged[1], 'progress.csv.gz'))
     pathlib.Path(damaged[2], 'config.json').write_text('[]')
@@ -365,7 +372,7 @@ def test_runs_that_cannot_be_read_are_left_out_and_named(folder, capsys):
     runs = curves.load(fig3.EXPERIMENT, str(folder))
     assert list(runs['Hopper-v5']) == ['gaussian'] and len(runs['Hopper-v5']['gaussian']) == 2
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 3 and all(f'left out: {path}: ' in line for path, line in zip(damaged, said, strict=True))
+    assert len(said) == 5 and all(f'left out: {path}: ' in line for path, line in zip(damaged, said, strict=True))
 
 
 def test_titles_say_what_is_missing(folder):
@@ -381,14 +388,15 @@ def test_titles_say_what_is_missing(folder):
 def test_tables(folder):
     text = curves.tables(fig3.EXPERIMENT, curves.load(fig3.EXPERIMENT, str(folder)))
     lines = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines() if line.startswith('|')]
-    final, improvement, dropped = ([row for row in lines if len(row) == n] for n in (4, 2, 3))
+    final, improvement, dropped = lines[:4], lines[4:7], lines[-4:]
     table = {row[0]: row[1:] for row in final}
     assert table['task'] == ['steps', 'Gaussian', 'flow']
     assert table['Hopper-v5'][0] == '500,000'
     mean, error = table['Hopper-v5'][1].split(' (')[0].split(' ± ')
     assert 1.0 < float(mean) < 1.1  # the last tenth of the line, and 0.1 on average
     assert abs(float(error) - 0.1 / np.sqrt(3)) < 0.01 and table['Hopper-v5'][1].endswith('(3)')
-    assert ['Reacher-v5', '1.00 [1.00, 1.00]'] in improvement and ['all', '1.00 [1.00, 1.00]'] in improvement
+    assert improvement[0] == ['', 'Reacher-v5', 'Hopper-v5', 'all']
+    assert improvement[2] == ['flow over Gaussian', *['1.00 [1.00, 1.00]'] * 3]
     assert ['Hopper-v5', '25.0%', '25.0%'] in dropped
 
 

@@ -380,6 +380,7 @@ def learn(*,
         xla = max(max_iters, total_timesteps // (nworkers * timesteps_per_batch)) >= XLA_PAYS
     if fisher is None:
         fisher = 'hessian' if pi.pdtype.pdclass().has_analytic_kl else 'gauss_newton'
+    logger.log(f"fisher={fisher}, xla={xla}")
     functions = make_functions(pi, ent_coef, fisher, xla)
 
     vfadam = MpiAdam(pi.vf_var_list)
