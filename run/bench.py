@@ -33,6 +33,7 @@ import numpy as np
 from tqdm import tqdm
 
 from onpolicybaselines.common.mpi_util import rank
+from run import figure
 
 POLICIES = {'Gaussian': {'policy': 'gaussian'}, 'GMM K=5': {'policy': 'gmm', 'gmm_components': 5},
             'flow': {'policy': 'flow'}}
@@ -249,8 +250,8 @@ class Record:
 
     def table(self, *rows: tuple) -> None:
         """Write and print the table; the first row is its head."""
-        head, *rows = [' | '.join(map(str, row)) for row in rows]
-        text = '\n'.join(f'| {row} |' for row in (head, '|'.join(['---'] * (head.count('|') + 1)), *rows)) + '\n'
+        head, *rows = [[*map(str, row)] for row in rows]
+        text = figure.table(head, rows)
         with open(self._base + '.md', 'w', encoding='utf-8') as fh:
             fh.write(text)
         print(text, flush=True)
