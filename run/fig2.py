@@ -277,7 +277,7 @@ def draw_ant(ax, trajectories: dict, steps: int) -> None:
     ax.set(aspect='equal', xlabel='x, m (the reward is for going this way)', ylabel='y, m')
     lacks = f'\n(partial: {len(trajectories)} of {len(ANT_METHODS)} policies)' * (len(trajectories) < len(ANT_METHODS))
     ax.set_title(f'(c) {ANT} after {steps:,} steps of TRPO, 1 seed, {episodes} episodes each{lacks}')
-    ax.legend(frameon=False, loc='lower left')
+    ax.legend(frameon=False, loc='upper center', bbox_to_anchor=(0.5, -0.13), ncols=4)
 
 
 def bandit_table(rows: Sequence[dict]) -> str:
