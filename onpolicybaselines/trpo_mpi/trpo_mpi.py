@@ -343,7 +343,7 @@ def learn(*,
     bootstrap_truncated     value what lies beyond a time limit; upstream takes a time limit for an end
     ep_window               episodes that EpRewMean and EpLenMean average over
     check_every             updates between checks that all ranks hold the same parameters
-    xla                     compile the updates by XLA: a longer start (28 s for a flow, once on a machine), faster
+    xla                     compile the updates by XLA: a longer start (20 s for a flow, once on a machine), faster
                             updates; None does so for runs of at least 200 updates
     **network_kwargs        keywords of the network's builder and of the policy
 
