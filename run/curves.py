@@ -259,15 +259,15 @@ def task_title(task: str) -> str:
 _short = EngFormatter(places=None, sep='')
 
 
-def methods_of(runs: Runs) -> list[str]:
+def methods_of(experiment: Experiment, runs: Runs) -> list[str]:
     """Those with runs on any task."""
-    return [*dict.fromkeys(name for methods in runs.values() for name in methods)]
+    return [name for name in experiment.methods if any(name in methods for methods in runs.values())]
 
 
 def figure_title(experiment: Experiment, runs: Runs) -> str:
     """What the figure shows, and which tasks and methods it lacks."""
     lacks = [f'{len(some)} of {len(all_of_them)} {kind}' for kind, some, all_of_them in
-             [('tasks', runs, experiment.tasks), ('methods', methods_of(runs), experiment.methods)]
+             [('tasks', runs, experiment.tasks), ('methods', methods_of(experiment, runs), experiment.methods)]
              if len(some) < len(all_of_them)]
     return experiment.title + (f' (partial: {", ".join(lacks)})' if lacks else '')
 
@@ -328,7 +328,7 @@ def plot_all_tasks(ax: plt.Axes, experiment: Experiment, scores: dict[str, np.nd
 
 def tables(experiment: Experiment, runs: Runs) -> str:
     """Final performance, probability of improvement and, under TRPO, the share of updates given up, in Markdown."""
-    names = [name for name in experiment.methods if any(name in methods for methods in runs.values())]
+    names = methods_of(experiment, runs)
     labels = [experiment.methods[name].label for name in names]
     texts = [f'# {figure_title(experiment, runs)}',
              f'Final performance, the mean return of the last {EPISODES} training episodes: mean ± standard error of '
@@ -415,7 +415,7 @@ def draw(experiment: Experiment, folder: str) -> None:
         scores = {} if experiment.panels else normalized(runs)
         fig, rest = make_figure(experiment, runs, plot_iqm, IQM, extra=bool(scores))
         if scores:
-            plot_all_tasks(next(rest), experiment, scores, of=len(methods_of(runs)))
+            plot_all_tasks(next(rest), experiment, scores, of=len(methods_of(experiment, runs)))
         _save(fig, f'{path}-iqm.png')
     with open(f'{path}.md', 'w', encoding='utf-8') as fh:
         fh.write(tables(experiment, runs))

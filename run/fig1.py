@@ -8,19 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from run.figure import (
-    XLA_PAYS,
-    already_measured,
-    lattice,
-    median_and_range,
-    parse_args,
-    read_rows,
-    run_figure,
-    seeds_of,
-    table,
-    write_arrays,
-    write_rows,
-)
+from run.figure import XLA_PAYS, lattice, measured, median_and_range, parse_args, run_figure, seeds_of, table
 
 STD = 0.1  # of the factorized Gaussian in the centre of the KL ball
 N_ORIGINALS = 1000  # samples of it: the empirical distribution
@@ -222,21 +210,15 @@ def report(rows: Sequence[dict]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     args = parse_args('fig1', __doc__.splitlines()[0], SEEDS, argv)
-    results, arrays = (os.path.join(args.folder, f'fig1.{suffix}') for suffix in ('json', 'npz'))
     if args.dry_run:
-        print(f'{len(PANELS)} panels × 2 families × initial spreads {SPREADS} × {args.seeds} seeds into {results}')
+        print(f'{len(PANELS)} panels × 2 families × initial spreads {SPREADS} × {args.seeds} seeds into '
+              + os.path.join(args.folder, 'fig1.json'))
         return
-    if not args.plot_only and not already_measured(results, args.scale, args.seeds):
-        os.makedirs(args.folder, exist_ok=True)
-        rows, shown = measure(args.scale, args.seeds)
-        write_arrays(arrays, shown)
-        write_rows(results, rows)
-    if not os.path.exists(results):
-        print(f'fig1: nothing to draw, no {results}', file=sys.stderr)
+    found = measured(args, 'fig1', measure)
+    if found is None:
         return
-    rows = read_rows(results)
-    with np.load(arrays) as shown:
-        draw(rows, dict(shown), os.path.join(args.folder, 'fig1.png'))
+    rows, arrays = found
+    draw(rows, arrays, os.path.join(args.folder, 'fig1.png'))
     with open(os.path.join(args.folder, 'fig1.md'), 'w', encoding='utf-8') as fh:
         fh.write(report(rows))
 

@@ -13,19 +13,17 @@ from tqdm import tqdm
 
 from run.figure import (
     XLA_PAYS,
-    already_measured,
     lattice,
+    measured,
     median_and_range,
     parse_args,
-    read_rows,
     run_figure,
     seeds_of,
     significant,
     table,
     write_arrays,
-    write_rows,
 )
-from run.jobs import FLOW, FROZEN, GAUSSIAN, GYM, LOGS, Job, print_lines, run_jobs, with_both_fishers
+from run.jobs import FLOW, FROZEN, GAUSSIAN, GYM, LOGS, Job, print_lines, report_failed, run_jobs, with_both_fishers
 
 SEEDS = 5
 SPREADS = (0., 1.)  # added to every initial parameter: N(0, spread^2)
@@ -316,31 +314,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 1 if a training run failed, when all else is done."""
     args = parse_args('fig2', __doc__.splitlines()[0], SEEDS, argv)
     jobs = ant_jobs(args.folder, args.scale)
-    path = {suffix: os.path.join(args.folder, f'fig2.{suffix}') for suffix in ('json', 'npz', 'png', 'md')}
     if args.dry_run:
         print_lines([f'{len(BANDITS)} bandits × {len(POLICIES)} policies × initial spreads {SPREADS} × {args.seeds} '
-                     f'seeds into {path["json"]}', *(job.command for job in unfinished(jobs).values())])
+                     f'seeds into {os.path.join(args.folder, "fig2.json")}',
+                     *(job.command for job in unfinished(jobs).values())])
         return 0
-    failed = []
-    if not args.plot_only:
-        os.makedirs(args.folder, exist_ok=True)
-        failed = walk(jobs, args.workers, EPISODES if args.scale == 1 else 2)
-        if not already_measured(path['json'], args.scale, args.seeds):
-            rows, samples = train_on_bandits(args.scale, args.seeds)
-            write_arrays(path['npz'], samples)
-            write_rows(path['json'], rows)
-    if not os.path.exists(path['json']):
-        print(f'fig2: nothing to draw, no {path["json"]}', file=sys.stderr)
-        return 0
-    rows, trajectories = read_rows(path['json']), load_trajectories(jobs)
-    with np.load(path['npz']) as samples:
+    failed = [] if args.plot_only else walk(jobs, args.workers, EPISODES if args.scale == 1 else 2)
+    found = measured(args, 'fig2', train_on_bandits)
+    if found is not None:
+        rows, samples = found
+        trajectories = load_trajectories(jobs)
         steps = min((jobs[name].recorded_steps() for name in trajectories), default=0)
-        draw(dict(samples), rows, trajectories, steps, path['png'])
-    with open(path['md'], 'w', encoding='utf-8') as fh:
-        fh.write(bandit_table(rows) + '\n' + ant_table(trajectories))
-    for job in failed:
-        print(f'failed: {job.folder}: {job.error()}', file=sys.stderr)
-    return 1 if failed else 0
+        draw(samples, rows, trajectories, steps, os.path.join(args.folder, 'fig2.png'))
+        with open(os.path.join(args.folder, 'fig2.md'), 'w', encoding='utf-8') as fh:
+            fh.write(bandit_table(rows) + '\n' + ant_table(trajectories))
+    return report_failed(failed)
 
 
 if __name__ == '__main__':

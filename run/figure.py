@@ -69,6 +69,23 @@ def already_measured(path: str, scale: float, seeds: int) -> bool:
     return {row['scale'] for row in rows} == {scale} and len(seeds_of(rows)) >= seeds
 
 
+def measured(args: argparse.Namespace, name: str, measure: Callable[[float, int], tuple[list[dict], dict]]
+             ) -> tuple[list[dict], dict[str, np.ndarray]] | None:
+    """(rows, arrays) of the figure's json and npz files, by measure(scale, seeds) first unless they have been measured
+    or args.plot_only; None, and a line that says so, if there are none."""
+    results, arrays = (os.path.join(args.folder, f'{name}.{suffix}') for suffix in ('json', 'npz'))
+    if not args.plot_only and not already_measured(results, args.scale, args.seeds):
+        os.makedirs(args.folder, exist_ok=True)
+        rows, shown = measure(args.scale, args.seeds)
+        write_arrays(arrays, shown)
+        write_rows(results, rows)
+    if not os.path.exists(results):
+        print(f'{name}: nothing to draw, no {results}', file=sys.stderr)
+        return None
+    with np.load(arrays) as shown:
+        return read_rows(results), dict(shown)
+
+
 def lattice(extent: float, points: int) -> tuple[np.ndarray, np.ndarray]:
     """(points [points^2, 2] of the square lattice on [-extent, extent]^2, its axis)."""
     axis = np.linspace(-extent, extent, points, dtype='float32')

@@ -442,6 +442,13 @@ def _parse(experiment, argv):
     return args
 
 
+def report_failed(jobs: Sequence[Job]) -> int:
+    """Print a line for each of the failed jobs; returns the exit status, 1 if there are some."""
+    for job in jobs:
+        print(f'failed: {job.folder}: {job.error()}', file=sys.stderr)
+    return 1 if jobs else 0
+
+
 def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
     """The command line of a figure: train what is missing, then draw what there is.
 
@@ -469,8 +476,7 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
         print(f'interrupted: {finished} of {len(jobs)} runs are finished; the same command trains the others',
               file=sys.stderr)
         return 130
-    for job in failed:
-        print(f'failed: {job.folder}: {job.error()}', file=sys.stderr)
+    status = report_failed(failed)
     from run import curves  # here, because workers import the figures, too
     curves.draw(experiment, args.folder)
-    return 1 if failed else 0
+    return status
