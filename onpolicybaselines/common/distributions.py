@@ -21,6 +21,7 @@ from onpolicybaselines.common import actors, flows
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest
 from onpolicybaselines.common.tf_util import constant_initializer, get_variable, record_layer, variable_scope
+from onpolicybaselines.common.xla import concat
 
 tfd = tfp.distributions
 
@@ -209,7 +210,7 @@ class DiagGaussianPdType(_ContinuousPdType):
     def pdfromlatent(self, latent_vector, init_scale=1.0, init_bias=0.0):
         mean = _matching_fc(latent_vector, 'pi', self.size, init_scale=init_scale, init_bias=init_bias)
         logstd = mean * 0.0 if self.fixed_logstd else self.logstd('pi/logstd', mean)
-        pdparam = tf.concat([mean, logstd], axis=1)
+        pdparam = concat([mean, logstd], axis=1)
         return self.pdfromflat(pdparam), mean
 
     def head(self, arrays):
@@ -259,8 +260,8 @@ class GaussianMixturePdType(_ContinuousPdType):
         for k in range(self.gmm_components):
             means.append(fc(latent_vector, f'pi/{k}', self.size, init_scale=init_scale, init_bias=init_bias))
             logstds.append(self.logstd(f'pi/{k}/logstd', means[-1]))
-        mean = tf.concat(means, axis=1)
-        pdparam = tf.concat([mean, *logstds], axis=1)
+        mean = concat(means, axis=1)
+        pdparam = concat([*means, *logstds], axis=1)
         return self.pdfromflat(pdparam), mean
 
     def head(self, arrays):

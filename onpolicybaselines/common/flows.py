@@ -19,6 +19,7 @@ from onpolicybaselines.common.tf_util import (
     uniform_initializer,
     variable_scope,
 )
+from onpolicybaselines.common.xla import concat
 
 tfb = tfp.bijectors
 
@@ -87,7 +88,7 @@ class AffineCoupling(tfb.Bijector):
         return halves[::-1] if self._swap else halves
 
     def _join(self, keep, move):
-        return tf.concat([move, keep] if self._swap else [keep, move], axis=-1)
+        return concat([move, keep] if self._swap else [keep, move], axis=-1)
 
 
 class _Network:

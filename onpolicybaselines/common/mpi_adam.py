@@ -1,7 +1,6 @@
 """Adam on a flat parameter vector that MPI ranks share (upstream: baselines/common/mpi_adam.py)."""
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -83,9 +82,12 @@ class MpiAdam(object):
         fit raises FloatingPointError, on all ranks and with nothing changed, where parameters or gradients are not
         finite.
         """
+        def updates(*args):
+            return self._updates(gradient, *args)
+
         theta = tf.TensorSpec(self.m.shape, self.m.dtype)
-        run = U.function(functools.partial(self._updates, gradient), theta, theta, theta, tf.TensorSpec([None]),
-                         tf.TensorSpec([None, None], tf.int32), *inputs, xla=xla)
+        run = U.function(updates, theta, theta, theta, tf.TensorSpec([None]), tf.TensorSpec([None, None], tf.int32),
+                         *inputs, xla=xla)
 
         def fit(arrays, minibatches, stepsize):
             if not minibatches:
@@ -127,7 +129,7 @@ class MpiAdam(object):
             return i + 1, theta - stepsizes[i] * m / (tf.sqrt(v) + self.epsilon), m, v
 
         n = tf.shape(minibatches)[0]
-        return tf.while_loop(lambda i, *_: i < n, update, [0, theta, m, v], maximum_iterations=n)[1:]
+        return tf.while_loop(lambda i, *_: i < n, update, (0, theta, m, v), maximum_iterations=n)[1:]
 
     def _corrected(self, stepsize, t):
         """The step size of update t with the correction of the moments' bias."""

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.xla import checked
 
 # ================================================================
 # Variables by scope
@@ -231,16 +232,23 @@ def layer_norm(x: tf.Tensor, epsilon: float = 1e-12) -> tf.Tensor:
 def function(f: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable:
     """`f` compiled once for arguments like `inputs`; takes arrays of any dtype that fits, gives numpy arrays.
 
-    xla: by XLA, which takes longer, once for each shape of arguments, and makes many small operations a few fast ones.
+    xla: by XLA, which takes longer, once for each shape of arguments, and makes many small operations a few fast ones;
+    what it compiles is checked (see common/xla.py).
     """
-    compiled = tf.function(lambda *args: f(*args), input_signature=inputs, autograph=False, jit_compile=xla)
-    concrete = functools.cache(compiled.get_concrete_function)  # calling `compiled` costs twice as much
+    run = _compiled(f, inputs)
+    if xla:
+        run = checked(_compiled(f, inputs, jit_compile=True), f, instead=run)
 
     def call(*args):
         args = [_fitting(arg, spec) for (arg, spec) in zip(args, inputs, strict=True)]
-        run = f if tf.config.functions_run_eagerly() else concrete()
-        return to_numpy(run(*args))
+        return to_numpy((f if tf.config.functions_run_eagerly() else run)(*args))
     return call
+
+
+def _compiled(f, inputs, **kwargs):
+    compiled = tf.function(lambda *args: f(*args), input_signature=inputs, autograph=False, **kwargs)
+    concrete = functools.cache(compiled.get_concrete_function)  # calling `compiled` costs twice as much
+    return lambda *args: concrete()(*args)
 
 
 def _fitting(array, spec):

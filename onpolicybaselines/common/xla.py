@@ -1,0 +1,89 @@
+"""What compiling by XLA takes: a concatenation that it compiles right, and a check of what it compiled."""
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from onpolicybaselines import logger
+
+ROUNDING = 10  # an error of this many times what one unit in the last place of the arguments changes is rounding,
+ULPS = 100     # and so is one of this many units in the last place of the value
+
+
+def concat(values: Sequence[tf.Tensor], axis: int) -> tf.Tensor:
+    """`tf.concat`, for what is differentiated twice; the sizes along `axis` are static.
+
+    The gradient of `tf.concat` takes slices, and that of a slice updates zeros in place. For processors with AVX2 and
+    without AVX-512, XLA of TensorFlow 2.21 compiles such an update inside another wrongly, where a row has six float64
+    (tests/common/test_xla.py has it in a few lines). Here the gradient splits, and that of a split concatenates.
+    """
+    sizes = [value.shape[axis] for value in values]
+
+    @tf.custom_gradient
+    def concatenated(*values):
+        return tf.concat(values, axis), lambda dy: tf.split(dy, sizes, axis)
+
+    return concatenated(*values)
+
+
+def checked(compiled: Callable, f: Callable, instead: Callable) -> Callable:
+    """`compiled`, what XLA made of `f`, or where that is seen to err, with one line in the log, `instead`.
+
+    All three are the same function of tensors. The check is made once for each shape of the arguments, for which XLA
+    compiles anew: `f` is evaluated by TensorFlow's own operations, one by one, at a point near the first arguments (at
+    themselves a divergence may be 0, a ratio 1). It is passed if the Euclidean error of each output, numbers together,
+    is at most ULPS units in the last place of its value, or else at most ROUNDING times what changing the arguments by
+    such a unit does to it. Where values are not finite the next call is checked.
+    """
+    seen, run = set(), compiled
+
+    def call(*args):
+        nonlocal run
+        shapes = tuple(tuple(arg.shape) for arg in args)
+        if run is compiled and shapes not in seen:
+            error, rounding = _compare(compiled, f, _near(args))
+            if error > rounding:
+                logger.warn(f'XLA compiles {f.__name__} wrongly on this processor: off by {error:.0e} of its value, '
+                            f'where rounding explains {rounding:.0e}. Going on without XLA')
+                run = instead
+            elif np.isfinite(error):
+                seen.add(shapes)
+        return run(*args)
+    return call
+
+
+def _compare(compiled, f, args):
+    """The relative error of the output of `compiled` that is worst, and what of it is explained by rounding."""
+    outputs = _outputs(compiled(*args)), _outputs(f(*args))
+    errors = _distances(*outputs)
+    ulp = max(np.finfo(x.dtype.as_numpy_dtype).eps for x in args if x.dtype.is_floating)
+    rounding = np.full(len(errors), ULPS * ulp)
+    if (errors > rounding).any():
+        changes = _distances(_outputs(f(*_moved(args, lambda x, np_random: ulp * x * np_random.choice([-1, 1], x.shape)))),
+                             outputs[1])
+        rounding = np.maximum(rounding, ROUNDING * changes)
+    worst = np.argmax(errors / rounding)
+    return errors[worst], rounding[worst]
+
+
+def _outputs(tensors):
+    """The arrays of a structure of tensors, single numbers together as the first."""
+    arrays = [np.asarray(tensor, 'float64') for tensor in tf.nest.flatten(tensors)]
+    return [np.array([array for array in arrays if array.ndim == 0]), *(array for array in arrays if array.ndim)]
+
+
+def _distances(outputs, expected):
+    norms = [(np.linalg.norm(a - b), np.linalg.norm(b)) for a, b in zip(outputs, expected, strict=True)]
+    return np.array([distance and distance / norm for distance, norm in norms])
+
+
+def _near(args):
+    """A tenth of their size away, and upwards: what is positive stays so."""
+    return _moved(args, lambda x, np_random: 0.1 * np.sqrt(np.mean(np.square(x))) * np_random.random(x.shape))
+
+
+def _moved(args, step):
+    """The arguments, those of floating-point numbers moved by `step(argument, generator)`, the same each time."""
+    np_random = np.random.default_rng(0)
+    return [x + tf.constant(step(x.numpy(), np_random), x.dtype) if x.dtype.is_floating and x.shape.num_elements() else x
+            for x in args]

@@ -1,0 +1,178 @@
+"""What XLA compiles is right, or noticed: on this processor, and on others as far as this one can stand in for them."""
+import os
+import pathlib
+import subprocess
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.ops import control_flow_util
+
+import onpolicybaselines.common.tf_util as U
+from onpolicybaselines import logger
+from onpolicybaselines.a2c.utils import fc
+from onpolicybaselines.common.xla import checked, concat
+from onpolicybaselines.trpo_mpi import trpo_mpi
+
+HERE = pathlib.Path(__file__).parent
+CPUINFO = pathlib.Path('/proc/cpuinfo')
+HAS = CPUINFO.read_text().split() if CPUINFO.exists() else []
+ISAS = [pytest.param(isa, marks=pytest.mark.skipif(flag not in HAS, reason=f'this processor has no {isa}'))
+        for isa, flag in [('AVX', 'avx'), ('AVX2', 'avx2'), ('AVX512', 'avx512f')]]
+
+# Two heads, then both and a third, side by side; the transpose of their gradient is concatenation itself.
+SIDE_BY_SIDE = """
+import numpy as np
+import tensorflow as tf
+from onpolicybaselines.common.xla import concat
+
+def joined(concat, heads):
+    w = tf.ones([40, 12], tf.float64)
+    with tf.GradientTape() as outer:
+        outer.watch(w)
+        with tf.GradientTape() as inner:
+            inner.watch(heads)
+            y = concat([concat(heads[:2], axis=1), heads[2]], axis=1)
+        gradients = inner.gradient(y, heads, output_gradients=w)
+        total = tf.add_n([tf.reduce_sum(g * head) for g, head in zip(gradients, heads)])
+    return outer.gradient(total, w)
+
+heads = [tf.constant(np.random.default_rng(0).standard_normal([40, n])) for n in (4, 2, 6)]
+compiled = tf.function(joined, jit_compile=True, autograph=False)
+print(*[np.abs(compiled(f, heads) - np.concatenate(heads, axis=1)).max() for f in (tf.concat, concat)])
+"""
+
+
+def in_a_process(isa, *words):
+    """Run Python with the instruction set limited to `isa`; returns its stdout."""
+    result = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, check=False, timeout=3000,
+                            env=dict(os.environ, XLA_FLAGS=f'--xla_cpu_max_isa={isa}', PYTHONPATH=str(HERE.parents[1])))
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize('isa', ISAS)
+def test_concatenation_differentiated_twice(isa):
+    """`concat` is right on every processor; tf.concat, with TensorFlow 2.21 and AVX2, is off by 3.7."""
+    theirs, ours = map(float, in_a_process(isa, '-c', SIDE_BY_SIDE).split())
+    assert ours == 0
+    assert theirs == 0 or isa == 'AVX2'
+
+
+@pytest.mark.parametrize('isa', ISAS)
+def test_sweep_of_policies(isa):
+    in_a_process(isa, HERE / 'xla_sweep.py', 'short')
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize('isa', ISAS)
+def test_long_sweep_of_policies(isa):
+    in_a_process(isa, HERE / 'xla_sweep.py', 'long')
+
+
+def test_concat_is_concatenation_to_the_second_derivative():
+    np_random = np.random.default_rng(0)
+    values = [tf.constant(np_random.standard_normal([5, n])) for n in (1, 3, 2)]
+    weights = tf.constant(np_random.standard_normal([5, 6]))
+
+    def derivatives(join):
+        with tf.GradientTape(persistent=True) as outer:
+            outer.watch(values)
+            with tf.GradientTape() as inner:
+                inner.watch(values)
+                y = tf.reduce_sum(weights * join(values, axis=1) ** 3)
+            first = inner.gradient(y, values)
+            total = tf.add_n([tf.reduce_sum(tf.sin(g)) for g in first])
+        return [y, *first, *outer.gradient(total, values)]
+    for ours, theirs in zip(derivatives(concat), derivatives(tf.concat), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def cubes(x):
+    return tf.reduce_sum(x ** 3), x ** 3
+
+
+def broken(x):
+    total, cubed = cubes(x)
+    return total, cubed * tf.where(tf.abs(x) == tf.reduce_max(tf.abs(x)), tf.constant(1.001, x.dtype), 1)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+def test_what_errs_is_replaced_and_said(dtype, tmp_path):
+    """The largest of 1000 elements, off by a thousandth."""
+    x = tf.constant(np.random.default_rng(0).standard_normal(1000), dtype)
+    for compiled, lines in [(cubes, 0), (broken, 1)]:
+        with logger.scoped_configure(str(tmp_path / compiled.__name__), ['log']):
+            function = checked(compiled, cubes, instead=cubes)
+            for _ in range(2):
+                np.testing.assert_array_equal(function(x)[1], x ** 3)
+        log = (tmp_path / compiled.__name__ / 'log.txt').read_text()
+        assert log.count('XLA compiles cubes wrongly') == log.count('\n') - 1 == lines, log  # after where it logs to
+
+
+def test_each_shape_is_checked_once(tmp_path):
+    """XLA compiles anew for each."""
+    evaluated = []
+
+    def f(x):
+        evaluated.append(tuple(x.shape))
+        return x + 1
+
+    def wrong_for_three(x):
+        return x + 1 + (x.shape[0] == 3)
+
+    with logger.scoped_configure(str(tmp_path), ['log']):
+        function = checked(wrong_for_three, f, instead=f)
+        for n in (2, 2, 4, 2):
+            function(tf.ones([n]))
+        assert evaluated == [(2,), (4,)]
+        np.testing.assert_array_equal(function(tf.ones([3])), 2 * np.ones(3))
+    assert 'XLA compiles f wrongly' in (tmp_path / 'log.txt').read_text()
+
+
+def test_rounding_is_no_error(tmp_path):
+    """A difference of large numbers: far off in units of the value, but explained by rounding the arguments."""
+    def spread(x):
+        return tf.reduce_sum(x) - 1e4 * tf.cast(tf.size(x), x.dtype)
+
+    def backwards(x):
+        return spread(tf.reverse(x, [0]))
+
+    x = tf.constant(1e4 + 1e-3 * np.random.default_rng(0).standard_normal(1001), 'float32')
+    with logger.scoped_configure(str(tmp_path), ['log']):
+        function = checked(backwards, spread, instead=spread)
+        function(x)
+    assert 'XLA' not in (tmp_path / 'log.txt').read_text()
+
+
+def test_values_that_are_not_finite_decide_nothing(tmp_path):
+    with logger.scoped_configure(str(tmp_path), ['log']):
+        function = checked(broken, cubes, instead=cubes)
+        assert np.isnan(function(tf.constant([1., np.nan]))[1][1])
+        assert 'XLA' not in (tmp_path / 'log.txt').read_text()
+        np.testing.assert_array_equal(function(tf.constant([1., 2.]))[1], [1., 8.])
+    assert 'XLA compiles cubes wrongly' in (tmp_path / 'log.txt').read_text()
+
+
+def skewed_under_xla(x):
+    """A network that XLA, and nothing else, gets wrong."""
+    h = tf.tanh(fc(U.flattenallbut0(x), 'fc', 8))
+    wrong = not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+    return -h if wrong else h
+
+
+def test_a_run_whose_functions_err_goes_on_without_xla(tmp_path):
+    """To the same parameters as a run without it; every function says so, and only once."""
+    parameters = []
+    for xla in (False, True):
+        with logger.scoped_configure(str(tmp_path / str(xla)), ['log']):
+            pi = trpo_mpi.learn(network=skewed_under_xla, env=gym.make('CartPole-v1'), total_timesteps=384, timesteps_per_batch=128,
+                                seed=0, xla=xla)
+        parameters.append(U.GetFlat(pi.var_list + pi.vf_var_list)())
+    np.testing.assert_array_equal(*parameters)
+    log = (tmp_path / 'True' / 'log.txt').read_text()
+    assert all(log.count(f'XLA compiles {name} wrongly') == 1
+               for name in ('losses', 'lossandgrad', 'hessian_fvp', 'updates')), log
