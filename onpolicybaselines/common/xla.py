@@ -59,9 +59,8 @@ def _compare(compiled, f, args):
     ulp = max(np.finfo(x.dtype.as_numpy_dtype).eps for x in args if x.dtype.is_floating)
     rounding = np.full(len(errors), ULPS * ulp)
     if (errors > rounding).any():
-        changes = _distances(_outputs(f(*_moved(args, lambda x, np_random: ulp * x * np_random.choice([-1, 1], x.shape)))),
-                             outputs[1])
-        rounding = np.maximum(rounding, ROUNDING * changes)
+        moved = _moved(args, lambda x, np_random: ulp * x * np_random.choice([-1, 1], x.shape))
+        rounding = np.maximum(rounding, ROUNDING * _distances(_outputs(f(*moved)), outputs[1]))
     worst = np.argmax(errors / rounding)
     return errors[worst], rounding[worst]
 
@@ -85,5 +84,5 @@ def _near(args):
 def _moved(args, step):
     """The arguments, those of floating-point numbers moved by `step(argument, generator)`, the same each time."""
     np_random = np.random.default_rng(0)
-    return [x + tf.constant(step(x.numpy(), np_random), x.dtype) if x.dtype.is_floating and x.shape.num_elements() else x
+    return [x + tf.constant(step(x.numpy(), np_random), x.dtype) if x.dtype.is_floating and tf.size(x) else x
             for x in args]
