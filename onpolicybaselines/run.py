@@ -21,6 +21,7 @@ import numpy as np
 
 from onpolicybaselines import logger
 from onpolicybaselines.common.cmd_util import common_arg_parser, make_vec_env, parse_unknown_args
+from onpolicybaselines.common.compiled import to_numpy
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import describe, is_expressible, is_switch, keywords_of, nearest, parse_value
 from onpolicybaselines.common.mpi_util import abort, abort_on_exception, get_comm, rank as get_rank, size
@@ -177,7 +178,7 @@ def _start_tensorflow():
         try:
             from onpolicybaselines.common import tf_util
             tf_util.single_threaded_session()
-            tf_util.to_numpy(tf_util.lrelu(0.))  # the first operation prints the rest of it
+            to_numpy(tf_util.lrelu(0.))  # the first operation prints the rest of it
         except BaseException:
             greeting.seek(0)
             os.write(stderr, greeting.read())

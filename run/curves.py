@@ -20,8 +20,9 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from onpolicybaselines.bench import monitor
 from onpolicybaselines.logger import read_csv
+from run.experiment import Experiment
 from run.figure import significant, table
-from run.jobs import LOGS, Experiment, Job
+from run.jobs import LOGS, Job
 
 EPISODES = 100  # the last ones are the final performance
 WINDOW = 0.02   # of the steps: what a point of a curve averages over

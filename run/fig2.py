@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from run.command_line import print_lines
+from run.experiment import FLOW, FROZEN, GAUSSIAN, GYM, with_both_fishers
 from run.figure import (
     XLA_PAYS,
     lattice,
@@ -23,7 +25,8 @@ from run.figure import (
     table,
     write_arrays,
 )
-from run.jobs import FLOW, FROZEN, GAUSSIAN, GYM, LOGS, Job, print_lines, report_failed, run_jobs, with_both_fishers
+from run.jobs import LOGS, Job, run_jobs
+from run.reproduce import report_failed
 
 SEEDS = 5
 SPREADS = (0., 1.)  # added to every initial parameter: N(0, spread^2)

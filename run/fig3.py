@@ -1,7 +1,8 @@
 """Figure 3: TRPO with factorized Gaussians, mixtures and flows on the MuJoCo tasks of gym and rllab."""
 import sys
 
-from run.jobs import FLOW, FROZEN, GAUSSIAN, GMM2, GMM5, GYM, Experiment, main, with_both_fishers
+from run.experiment import FLOW, FROZEN, GAUSSIAN, GMM2, GMM5, GYM, Experiment, with_both_fishers
+from run.reproduce import main
 
 EXPERIMENT = Experiment(
     name='fig3',

@@ -1,7 +1,8 @@
 """Figure 5: ACKTR with Gaussians and flows on the MuJoCo tasks of gym and on those of Roboschool."""
 import sys
 
-from run.jobs import FLOW, GAUSSIAN, GYM, Experiment, main
+from run.experiment import FLOW, GAUSSIAN, GYM, Experiment
+from run.reproduce import main
 
 EXPERIMENT = Experiment(
     name='fig5',

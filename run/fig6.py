@@ -2,7 +2,8 @@
 import random
 import sys
 
-from run.jobs import FLOW, FROZEN, GAUSSIAN, Experiment, main, with_both_fishers
+from run.experiment import FLOW, FROZEN, GAUSSIAN, Experiment, with_both_fishers
+from run.reproduce import main
 
 
 def draw(n: int) -> tuple[str, tuple[str, ...]]:

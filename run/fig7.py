@@ -1,7 +1,8 @@
 """Figure 7: flows of other sizes under TRPO: K layers, l1 units in their networks."""
 import sys
 
-from run.jobs import Experiment, Method, main, with_both_fishers
+from run.experiment import Experiment, Method, with_both_fishers
+from run.reproduce import main
 
 SIZES = {(2, 3): '#f5a30a', (4, 3): '#d62728', (6, 3): '#1f77b4', (4, 5): '#9467bd', (4, 7): '#2ca02c'}
 FLOWS = {f'K{K}-l{l1}': Method(f'K={K}, l1={l1}', ('--policy=flow', f'--flow_layers={K}', f'--flow_units={l1}'), color)

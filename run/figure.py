@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from onpolicybaselines.common.errors import UsageError
-from run.jobs import check_installed, default_folder, figure_parser
+from run.command_line import check_installed, default_folder, figure_parser
 
 SMOKE = 0.002  # scale: every path, nothing learned
 XLA_PAYS = 0.1  # from this scale on compiling does

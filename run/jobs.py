@@ -4,13 +4,10 @@ the figures share.
 A run is `python -m onpolicybaselines.run ...` into FOLDER/TASK/METHOD/seed_N; a worker calls the same function, so that
 TensorFlow is started once for many runs. Finished runs are skipped, interrupted ones begin again.
 """
-import argparse
 import contextlib
 import gc
 import gzip
-import importlib.util
 import json
-import math
 import multiprocessing
 import os
 import shlex
@@ -20,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -30,7 +27,6 @@ from concurrent.futures import (
     wait,
 )
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 from tqdm import tqdm
 
@@ -297,186 +293,3 @@ def _interrupts_for_this_process_only():
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-class Method(NamedTuple):
-    """A policy: its name in legends, the options that make it, and its line."""
-
-    label: str
-    options: tuple[str, ...]
-    color: str
-    dashed: bool = False
-
-    def plus(self, option: str, label: str) -> 'Method':
-        """The same with one more option, its line dashed."""
-        return Method(self.label + label, (*self.options, option), self.color, dashed=True)
-
-
-GAUSSIAN = Method('Gaussian', ('--policy=gaussian',), '#1f77b4')
-FROZEN = Method('Gaussian, frozen std', ('--policy=gaussian', '--fixed_logstd=True'), '#8fa3b5')
-GMM2 = Method('GMM, K=2', ('--policy=gmm', '--gmm_components=2'), '#f5a30a')
-GMM5 = Method('GMM, K=5', ('--policy=gmm', '--gmm_components=5'), '#2ca02c')
-FLOW = Method('flow', ('--policy=flow',), '#d62728')
-
-# Time steps as in onpolicybaselines/bench/benchmarks.py, which says where they come from; Swimmer has Reacher's.
-GYM = {'Reacher-v5': 1_000_000, 'Swimmer-v5': 1_000_000, 'Hopper-v5': 2_000_000, 'Walker2d-v5': 2_000_000,
-       'HalfCheetah-v5': 2_000_000, 'Ant-v5': 2_000_000, 'Humanoid-v5': 5_000_000}
-
-
-def with_both_fishers(methods: dict[str, Method]) -> dict[str, Method]:
-    """Each of the methods with --fisher=hessian, and with --fisher=gauss_newton, its name ending in -gn."""
-    both = {}
-    for name, method in methods.items():
-        both[name] = method._replace(options=(*method.options, '--fisher=hessian'))
-        both[f'{name}-gn'] = method.plus('--fisher=gauss_newton', ', Gauss–Newton')
-    return both
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """The runs of one figure of the paper: tasks × methods × seeds.
-
-    tasks: time steps of a run by environment. seeds: runs of each curve. Both as in the paper.
-    nth: name and options of the n-th run of a curve. panels: methods by subtitle, a row of panels each.
-    plot: curves of means, curves of single runs, or final performance by quantile.
-    comparisons: pairs (one, other) of methods: how probable is it that a run of one ends above one of the other?
-    """
-
-    name: str
-    title: str
-    tasks: dict[str, int]
-    methods: dict[str, Method]
-    seeds: int
-    options: tuple[str, ...] = ('--alg=trpo_mpi', '--num_hidden=64')
-    nth: Callable[[int], tuple[str, tuple[str, ...]]] = lambda n: (f'seed_{n}', (f'--seed={n}',))
-    panels: dict[str, tuple[str, ...]] | None = None
-    plot: Literal['means', 'runs', 'quantiles'] = 'means'
-    comparisons: tuple[tuple[str, str], ...] = (('flow', 'gaussian'),)
-    smoke_steps: int = 4096
-    smoke_seeds: int = 1
-
-    def folder(self, root: str, task: str, method: str, n: int) -> str:
-        """That of the n-th run."""
-        return os.path.join(root, task.replace('/', '-'), method, self.nth(n)[0])
-
-    def jobs(self, root: str, tasks: dict[str, int], methods: Sequence[str], seeds: int) -> list[Job]:
-        """The runs below the folder `root`, first those of the first seed."""
-        return [Job(self.folder(root, task, method, n), steps,
-                    (*self.options, f'--env={task}', *self.nth(n)[1], *self.methods[method].options))
-                for n in range(seeds) for task, steps in tasks.items() for method in methods]
-
-    def steps(self, task: str, scale: str) -> int:
-        """Time steps of a run at that scale, never fewer than those of 'smoke', a few batches."""
-        return self.smoke_steps if scale == 'smoke' else max(round(self.tasks[task] * float(scale)), self.smoke_steps)
-
-
-def parse_scale(text: str) -> str:
-    """'smoke', or a factor above 0, of --scale."""
-    with contextlib.suppress(ValueError):
-        if text == 'smoke' or 0 < float(text) < math.inf:
-            return text if text == 'smoke' else f'{float(text):g}'
-    raise argparse.ArgumentTypeError(f"{text} is neither a factor above 0 nor 'smoke'")
-
-
-def parse_count(text: str) -> int:
-    """A whole number above 0, such as 3 or 1e6."""
-    with contextlib.suppress(ValueError):
-        if float(text) > 0 and float(text).is_integer():
-            return int(float(text))
-    raise argparse.ArgumentTypeError(f'{text} is no whole number above 0')
-
-
-def figure_parser(name: str, title: str, seeds: int, any_steps: bool = False) -> argparse.ArgumentParser:
-    """The options that all figures have; `any_steps`: --steps, too."""
-    parser = argparse.ArgumentParser(prog=f'python -m run.{name}', description=title)
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument('--scale', type=parse_scale, default='1', metavar='S', help="a factor on the paper's steps; or "
-                        'smoke: a few steps and one seed, to try everything (default: 1)')
-    if any_steps:
-        length.add_argument('--steps', type=parse_count, metavar='N', help='time steps of every run')
-    parser.add_argument('--seeds', type=parse_count, metavar='N', help=f'runs of each curve (default: {seeds})')
-    parser.add_argument('--folder', help=f'of the results (default: results/{name} at scale 1, '
-                        f'else runs/scale-S/{name}{f" or runs/steps-N/{name}" * any_steps})')
-    parser.add_argument('-j', dest='workers', type=parse_count, default=_processors(), metavar='N',
-                        help='training runs at a time (default: one for each processor)')
-    parser.add_argument('--dry-run', action='store_true', help='print the commands of the runs that are not finished')
-    parser.add_argument('--plot-only', action='store_true', help='train nothing, draw what there is')
-    return parser
-
-
-def _processors():
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-
-
-def default_folder(name: str, scale: str) -> str:
-    """The folder of a figure's results: a committed one at full scale only."""
-    return os.path.join('results' if scale == '1' else os.path.join('runs', f'scale-{scale}'), name)
-
-
-def print_lines(lines: Iterable[str]) -> None:
-    """To standard output, which may be closed early, as `| head` does."""
-    try:
-        for line in lines:
-            print(line)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, 'w')  # what the interpreter flushes at its end
-
-
-def check_installed(*packages: str) -> None:
-    """Raises UsageError, with the line that installs them, for packages that plots need, before hours of training."""
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
-    if missing:
-        raise UsageError(f"{', '.join(missing)} is not installed: pip install 'onpolicybaselines[plots,figures]'")
-
-
-def _parse(experiment, argv):
-    parser = figure_parser(experiment.name, experiment.title, experiment.seeds, any_steps=True)
-    parser.add_argument('--tasks', nargs='+', choices=experiment.tasks, default=[*experiment.tasks], metavar='TASK',
-                        help=f'of {" ".join(experiment.tasks)} (default: all)')
-    parser.add_argument('--methods', nargs='+', choices=experiment.methods, default=[*experiment.methods],
-                        metavar='METHOD', help=f'of {" ".join(experiment.methods)} (default: all)')
-    args = parser.parse_args(argv)
-    args.methods = [*dict.fromkeys(args.methods)]
-    if args.folder is None:
-        args.folder = (os.path.join('runs', f'steps-{args.steps}', experiment.name) if args.steps
-                       else default_folder(experiment.name, args.scale))
-    return args
-
-
-def report_failed(jobs: Sequence[Job]) -> int:
-    """Print a line for each of the failed jobs; returns the exit status, 1 if there are some."""
-    for job in jobs:
-        print(f'failed: {job.folder}: {job.error()}', file=sys.stderr)
-    return 1 if jobs else 0
-
-
-def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
-    """The command line of a figure: train what is missing, then draw what there is.
-
-    Returns the exit status: 1 if a run failed, 2 after bad input, 130 after Ctrl-C.
-    """
-    args = _parse(experiment, argv)
-    tasks = {task: args.steps or experiment.steps(task, args.scale) for task in args.tasks}
-    seeds = args.seeds or (experiment.smoke_seeds if args.scale == 'smoke' else experiment.seeds)
-    jobs = experiment.jobs(args.folder, tasks, args.methods, seeds)
-    if args.dry_run:
-        print_lines(job.command for job in jobs if not job.finished())
-        return 0
-    shorter = sum(0 < job.finished_steps() < job.steps for job in jobs)
-    if shorter and not args.plot_only:
-        print(f'{shorter} finished runs have fewer steps and are trained anew; until then they are kept in *{OLD}',
-              file=sys.stderr)
-    try:
-        check_installed('matplotlib', 'pandas', 'rliable')
-        failed = [] if args.plot_only else run_jobs(jobs, args.workers)
-    except (UsageError, OSError) as e:  # OSError: a folder that cannot be written
-        print(f'error: {e}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        finished = sum(job.finished() for job in jobs)
-        print(f'interrupted: {finished} of {len(jobs)} runs are finished; the same command trains the others',
-              file=sys.stderr)
-        return 130
-    status = report_failed(failed)
-    from run import curves  # here, because workers import the figures, too
-    curves.draw(experiment, args.folder)
-    return status

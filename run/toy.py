@@ -8,6 +8,7 @@ from onpolicybaselines.common import tf_util
 from onpolicybaselines.common.distributions import Pd, PdType
 from onpolicybaselines.common.mpi_adam import MpiAdam
 from onpolicybaselines.common.policies import Policy
+from onpolicybaselines.common.variables import VariableStore
 
 tf_util.single_threaded_session()
 
@@ -44,7 +45,7 @@ class Toy:
             return self.family.pdfromlatent(tf.ones([n, 1]), init_scale=Policy.init_scale)[0]
 
     def _new_store(self, np_random):
-        store = tf_util.VariableStore(np_random=np_random)
+        store = VariableStore(np_random=np_random)
         self._pd(store, 1)
         return store
 

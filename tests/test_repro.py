@@ -15,8 +15,10 @@ import pytest
 from rliable import metrics
 
 from onpolicybaselines.bench.benchmarks import get_benchmark
-from run import curves, fig1, fig2, fig3, fig6, jobs
-from run.jobs import Experiment, Job, Method, Worker, main, run_jobs
+from run import curves, experiment, fig1, fig2, fig3, fig6, jobs
+from run.experiment import Experiment, Method
+from run.jobs import Job, Worker, run_jobs
+from run.reproduce import main
 
 ROOT = pathlib.Path(__file__).parents[1]
 FIGURES = {name: importlib.import_module(f'run.{name}').EXPERIMENT
@@ -229,10 +231,10 @@ def test_smoke_has_every_task_and_method_once(name, capsys):
 
 def test_the_papers_steps_and_seeds():
     benchmark = {task['env_id']: task for task in get_benchmark('TangAgrawal2018')['tasks']}
-    assert {task: steps for task, steps in jobs.GYM.items() if task != 'Swimmer-v5'} == {
+    assert {task: steps for task, steps in experiment.GYM.items() if task != 'Swimmer-v5'} == {
         task: entry['num_timesteps'] for task, entry in benchmark.items()}
     assert {entry['trials'] for entry in benchmark.values()} == {fig3.EXPERIMENT.seeds}
-    assert fig6.EXPERIMENT.tasks['HalfCheetah-v5'] == jobs.GYM['HalfCheetah-v5'] == 2_000_000
+    assert fig6.EXPERIMENT.tasks['HalfCheetah-v5'] == experiment.GYM['HalfCheetah-v5'] == 2_000_000
     assert [FIGURES[f'fig{n}'].seeds for n in range(3, 8)] == [5, 2, 3, 30, 5]
 
 
@@ -423,8 +425,8 @@ def test_drawing_again_takes_no_tensorflow_and_changes_no_byte(tmp_path, monkeyp
     arguments = ['--plot-only', '--folder', str(tmp_path)]
     main(FIGURES['fig4'], arguments)
     drawn = [path.read_bytes() for path in files]
-    code = ('import sys; from run import curves, fig4, jobs\n'
-            f'curves.REPS = 20; jobs.main(fig4.EXPERIMENT, {arguments})\n'
+    code = ('import sys; from run import curves, fig4, reproduce\n'
+            f'curves.REPS = 20; reproduce.main(fig4.EXPERIMENT, {arguments})\n'
             'sys.exit("tensorflow" in sys.modules)')
     subprocess.run([sys.executable, '-W', 'error', '-c', code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     assert [path.read_bytes() for path in files] == drawn

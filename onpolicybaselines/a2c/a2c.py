@@ -11,14 +11,15 @@ import tensorflow as tf
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.a2c.runner import Runner, gather, number_of_updates
-from onpolicybaselines.a2c.utils import Schedule, Scheduler, batch_placeholders, entropy_noise, entropy_of
-from onpolicybaselines.common import explained_variance, set_global_seeds
-from onpolicybaselines.common.keywords import check_ranges
+from onpolicybaselines.a2c.utils import Schedule, Scheduler
+from onpolicybaselines.common import explained_variance
+from onpolicybaselines.common.distributions import entropy_noise, entropy_of
+from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
+from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.math_util import safemean
 from onpolicybaselines.common.mpi_util import allmean, check_synced, rank as get_rank, size, sync_from_root
-from onpolicybaselines.common.policies import build_policy
+from onpolicybaselines.common.policies import batch_placeholders, build_policy
 from onpolicybaselines.common.vec_env import VecEnv
-from onpolicybaselines.common.vec_env.util import as_vec_env
 
 
 class Model(object):
@@ -123,23 +124,23 @@ def learn(
     network: str | Callable,
     env: gym.Env | gym.vector.VectorEnv | VecEnv,
     seed: int | None = None,
-    nsteps: int = 5,
-    total_timesteps: int = int(80e6),
-    vf_coef: float = 0.5,
-    ent_coef: float = 0.01,
-    max_grad_norm: float | None = 0.5,
-    lr: float = 7e-4,
+    nsteps: Positive[int] = 5,
+    total_timesteps: NonNegative[int] = int(80e6),
+    vf_coef: NonNegative[float] = 0.5,
+    ent_coef: NonNegative[float] = 0.01,
+    max_grad_norm: Positive[float] | None = 0.5,
+    lr: Positive[float] = 7e-4,
     lrschedule: Schedule = 'linear',
-    epsilon: float = 1e-5,
-    alpha: float = 0.99,
-    gamma: float = 0.99,
-    log_interval: int = 100,
+    epsilon: NonNegative[float] = 1e-5,
+    alpha: Fraction = 0.99,
+    gamma: Fraction = 0.99,
+    log_interval: Positive[int] = 100,
     load_path: str | None = None,
     policy: str | None = None,
     value_network: str | Callable | None = None,
     normalize_observations: bool = False,
     bootstrap_truncated: bool = False,
-    ent_samples: int = 10,
+    ent_samples: Positive[int] = 10,
     callback: Callable | None = None,
     **network_kwargs
     ) -> Model:
@@ -170,13 +171,8 @@ def learn(
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that returns NaN.
     '''
     rank = get_rank()
-    U.single_threaded_session()
-
-    env = as_vec_env(env, seed=None if seed is None else seed + 10000 * rank)
-    check_ranges(nsteps=nsteps, total_timesteps=total_timesteps, vf_coef=vf_coef, ent_coef=ent_coef,
-                 max_grad_norm=np.inf if max_grad_norm is None else max_grad_norm, lr=lr, epsilon=epsilon, alpha=alpha,
-                 gamma=gamma, log_interval=log_interval, ent_samples=ent_samples, zero_to_one=('alpha', 'gamma'),
-                 may_be_zero=('total_timesteps', 'vf_coef', 'ent_coef', 'epsilon'))
+    check_ranges(learn, locals())
+    env, np_random = begin(env, seed)
 
     # Get the nb of env
     nenvs = env.num_envs
@@ -184,8 +180,6 @@ def learn(
     nupdates = number_of_updates(total_timesteps, nbatch)
     policy = build_policy(env, network, value_network=value_network, normalize_observations=normalize_observations,
                           policy=policy, **network_kwargs)
-    set_global_seeds(seed)
-    np_random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank,)))
 
     # Instantiate the model object
     model = Model(policy=policy, env=env, nsteps=nsteps, ent_coef=ent_coef, vf_coef=vf_coef,

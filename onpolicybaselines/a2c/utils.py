@@ -1,26 +1,16 @@
 """Layers that create their variables by name, returns, schedules (upstream a2c/utils.py)."""
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest
+from onpolicybaselines.common.layers import record_layer, standardize
 from onpolicybaselines.common.math_util import discount_with_boundaries
-from onpolicybaselines.common.tf_util import (
-    constant_initializer,
-    flattenallbut0,
-    get_variable,
-    intprod,
-    record_layer,
-    standardize,
-    variable_scope,
-)
-
-if TYPE_CHECKING:
-    from onpolicybaselines.common.distributions import Pd, PdType
-    from onpolicybaselines.common.policies import PolicyWithValue
+from onpolicybaselines.common.tf_util import flattenallbut0, intprod
+from onpolicybaselines.common.variables import constant_initializer, get_variable, variable_scope
 
 
 def ortho_init(scale: float = 1.0) -> Callable:
@@ -180,19 +170,4 @@ class Scheduler(object):
         """The value after `steps` of `nvalues`."""
         return self.v * self.schedule(steps / self.nvalues)
 
-def batch_placeholders(pi: 'PolicyWithValue') -> list[tf.TensorSpec]:
-    """The TensorSpecs of a batch of actions, of numbers such as advantages, and of `entropy_noise`."""
-    dtype = pi.var_list[0].dtype
-    action_dtype = pi.pdtype.sample_dtype()
-    return [tf.TensorSpec([None, *pi.pdtype.sample_shape()], dtype if action_dtype.is_floating else action_dtype),
-            tf.TensorSpec([None], dtype), tf.TensorSpec([None, pi.pdtype.noise_size])]
 
-def entropy_of(pd: 'Pd', noise: tf.Tensor) -> tf.Tensor:
-    """Entropies [B]: in closed form, or sampled with `noise`, that of `entropy_noise`."""
-    if pd.has_analytic_entropy:
-        return pd.entropy()
-    return pd.sampled_entropy(tf.shape(noise)[0] // tf.shape(pd.flatparam())[0], noise)
-
-def entropy_noise(pdtype: 'PdType', np_random: np.random.Generator, n: int, samples: int = 10) -> np.ndarray:
-    """What `entropy_of` needs for n states, [samples * n, noise_size]; nothing for families with a closed form."""
-    return pdtype.noise(np_random, 0 if pdtype.pdclass().has_analytic_entropy else samples * n)

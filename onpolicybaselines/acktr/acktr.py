@@ -12,19 +12,19 @@ import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
-import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.a2c.runner import Runner, gather, number_of_updates
-from onpolicybaselines.a2c.utils import Schedule, Scheduler, batch_placeholders, entropy_noise, entropy_of
+from onpolicybaselines.a2c.utils import Schedule, Scheduler
 from onpolicybaselines.acktr import kfac
-from onpolicybaselines.common import explained_variance, set_global_seeds
+from onpolicybaselines.common import explained_variance
+from onpolicybaselines.common.distributions import entropy_noise, entropy_of
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import check_ranges
+from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
+from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.math_util import safemean
 from onpolicybaselines.common.mpi_util import rank as get_rank, size, sync_from_root
-from onpolicybaselines.common.policies import build_policy
+from onpolicybaselines.common.policies import batch_placeholders, build_policy
 from onpolicybaselines.common.vec_env import VecEnv
-from onpolicybaselines.common.vec_env.util import as_vec_env
 
 
 class Model(object):
@@ -95,17 +95,17 @@ def learn(
     network: str | Callable,
     env: gym.Env | gym.vector.VectorEnv | VecEnv,
     seed: int | None = None,
-    total_timesteps: int = int(40e6),
-    gamma: float = 0.99,
-    log_interval: int = 100,
-    nsteps: int = 20,
-    ent_coef: float = 0.01,
-    vf_coef: float = 0.5,
-    vf_fisher_coef: float = 1.0,
-    lr: float = 0.25,
-    max_grad_norm: float | None = 0.5,
-    kfac_clip: float = 0.001,
-    save_interval: int | None = None,
+    total_timesteps: NonNegative[int] = int(40e6),
+    gamma: Fraction = 0.99,
+    log_interval: Positive[int] = 100,
+    nsteps: Positive[int] = 20,
+    ent_coef: NonNegative[float] = 0.01,
+    vf_coef: NonNegative[float] = 0.5,
+    vf_fisher_coef: NonNegative[float] = 1.0,
+    lr: Positive[float] = 0.25,
+    max_grad_norm: Positive[float] | None = 0.5,
+    kfac_clip: Positive[float] = 0.001,
+    save_interval: NonNegative[int] | None = None,
     lrschedule: Schedule = 'linear',
     load_path: str | None = None,
     is_async: bool = True,
@@ -113,7 +113,7 @@ def learn(
     value_network: str | Callable | None = None,
     normalize_observations: bool = False,
     bootstrap_truncated: bool = False,
-    ent_samples: int = 10,
+    ent_samples: Positive[int] = 10,
     callback: Callable | None = None,
     **network_kwargs
     ) -> Model:
@@ -148,14 +148,8 @@ def learn(
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that returns NaN.
     '''
     rank = get_rank()
-    U.single_threaded_session()
-
-    env = as_vec_env(env, seed=None if seed is None else seed + 10000 * rank)
-    check_ranges(total_timesteps=total_timesteps, gamma=gamma, log_interval=log_interval, nsteps=nsteps,
-                 ent_coef=ent_coef, vf_coef=vf_coef, vf_fisher_coef=vf_fisher_coef, lr=lr,
-                 max_grad_norm=np.inf if max_grad_norm is None else max_grad_norm, kfac_clip=kfac_clip,
-                 save_interval=save_interval or 1, ent_samples=ent_samples, zero_to_one=('gamma',),
-                 may_be_zero=('total_timesteps', 'ent_coef', 'vf_coef', 'vf_fisher_coef'))
+    check_ranges(learn, locals())
+    env, np_random = begin(env, seed)
     if network == 'cnn':
         network_kwargs.setdefault('one_dim_bias', True)
 
@@ -163,8 +157,6 @@ def learn(
     nupdates = number_of_updates(total_timesteps, nbatch)
     policy = build_policy(env, network, value_network=value_network, normalize_observations=normalize_observations,
                           policy=policy, **network_kwargs)
-    set_global_seeds(seed)
-    np_random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank,)))
 
     model = Model(policy, total_timesteps, ent_coef=ent_coef, vf_coef=vf_coef, vf_fisher_coef=vf_fisher_coef, lr=lr,
                   max_grad_norm=max_grad_norm, kfac_clip=kfac_clip, lrschedule=lrschedule, is_async=is_async,

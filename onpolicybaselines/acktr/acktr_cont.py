@@ -15,14 +15,15 @@ from onpolicybaselines import __version__, logger
 from onpolicybaselines.acktr import kfac
 from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction, pathlength, split_paths
-from onpolicybaselines.common import set_global_seeds, tf_util as U
+from onpolicybaselines.common import tf_util as U
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.files import check_fits
 from onpolicybaselines.common.filters import ZFilter
-from onpolicybaselines.common.keywords import check_ranges
+from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
+from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_moments import mpi_moments
 from onpolicybaselines.common.mpi_util import allgather, allsum, rank as get_rank, sync_from_root
 from onpolicybaselines.common.vec_env import VecEnv
-from onpolicybaselines.common.vec_env.util import as_vec_env
 
 
 class Model:
@@ -61,7 +62,7 @@ class Model:
     def load(self, load_path: str) -> None:
         """Read what `save` wrote. Raises UsageError, changing nothing, if the file is of another model."""
         arrays, meta = U.load_variables(load_path)
-        U.check_fits(load_path, meta, arrays, self.arrays())
+        check_fits(load_path, meta, arrays, self.arrays())
         self.policy.set_arrays(arrays)
         self.vf.set_arrays(arrays)
         self.obfilter.set_state({name: arrays[f'obfilter/{name}'] for name in self.obfilter.state()})
@@ -113,22 +114,22 @@ def rollout(env: VecEnv, act: Callable, max_pathlength: int, obfilter: Callable 
 
 def learn(*,
         env: gym.Env | gym.vector.VectorEnv | VecEnv,
-        total_timesteps: int,
-        gamma: float = 0.99,
-        lam: float = 0.97,
-        timesteps_per_batch: int = 2500,
+        total_timesteps: NonNegative[int],
+        gamma: Fraction = 0.99,
+        lam: Fraction = 0.97,
+        timesteps_per_batch: Positive[int] = 2500,
         callback: Callable | None = None,
-        desired_kl: float = 0.002,
+        desired_kl: Positive[float] = 0.002,
         seed: int | None = None,
         load_path: str | None = None,
         policy: Literal['gaussian', 'gmm', 'flow'] | None = None,
-        stepsize: float = 0.03,
+        stepsize: Positive[float] = 0.03,
         kfac_update: int = 2,
         epsilon: float = 1e-2,
-        stats_decay: float = 0.99,
+        stats_decay: Fraction = 0.99,
         cold_iter: int = 1,
-        vf_iters: int = 25,
-        vf_stepsize: float = 0.001,
+        vf_iters: NonNegative[int] = 25,
+        vf_stepsize: Positive[float] = 0.001,
         is_async: bool = False,
         std_fisher: Literal['batch', 'sample'] = 'batch',
         kl_estimator: Literal['k1', 'k3'] = 'k3',
@@ -158,16 +159,9 @@ def learn(*,
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that returns NaN.
     """
     rank = get_rank()
-    U.single_threaded_session()
-
-    env = as_vec_env(env, seed=None if seed is None else seed + 10000 * rank)
-    check_ranges(gamma=gamma, lam=lam, stats_decay=stats_decay, timesteps_per_batch=timesteps_per_batch,
-                 desired_kl=desired_kl, stepsize=stepsize, vf_stepsize=vf_stepsize, vf_iters=vf_iters,
-                 total_timesteps=total_timesteps, zero_to_one=('gamma', 'lam', 'stats_decay'),
-                 may_be_zero=('total_timesteps', 'vf_iters'))
+    check_ranges(learn, locals())
+    env, np_random = begin(env, seed)
     _check_env(env)
-    set_global_seeds(seed)
-    np_random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank,)))
 
     ob_dim = env.observation_space.shape[0]
     policy = MlpPolicy(ob_dim, env.action_space, policy, np_random, std_fisher, kl_estimator, critic_sees,

@@ -1,6 +1,6 @@
 """K-FAC: natural gradients with a Kronecker-factored Fisher matrix (Martens & Grosse 2015; upstream acktr/kfac.py).
 
-Layers leave a record of their inputs and pre-activations (`tf_util.recording_layers`), from which a block of
+Layers leave a record of their inputs and pre-activations (`recording_layers`), from which a block of
 `kfac_blocks` makes the factors. All is synchronous, and the same to the bit on all MPI ranks.
 """
 import functools
@@ -13,8 +13,10 @@ import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.acktr.kfac_blocks import BLOCKS, CurvatureBlock, Options
+from onpolicybaselines.common.compiled import to_numpy
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest
+from onpolicybaselines.common.layers import Layer, recording_layers
 from onpolicybaselines.common.mpi_util import allsum, check_synced, size
 
 _compiled = functools.partial(tf.function, autograph=False)
@@ -103,7 +105,7 @@ class KfacOptimizer:
     def _cold_lr(self):
         return self._lr if self.cold_lr is None else float(_value(self.cold_lr))
 
-    def get_factors(self, layers: Sequence[U.Layer],
+    def get_factors(self, layers: Sequence[Layer],
                     grads: Sequence[tf.Tensor | None]) -> list[tuple[CurvatureBlock, list[tuple]]]:
         """A new block for each layer with variables in `var_list`, in that order, and its uses: (layer, gradient by h).
 
@@ -128,7 +130,7 @@ class KfacOptimizer:
             if count[id(v)] != 1:
                 found = f'{count[id(v)]} different layers' if count[id(v)] else 'no layer on record'
                 raise UsageError(f'K-FAC: in the sampled loss, variable {_name(v)!r} is used by {found}, and must be '
-                                 'by one (tf_util.record_layer)')
+                                 'by one (record_layer)')
             count[id(v)] = 0
         for layer in layers:
             if layer.kind not in BLOCKS:
@@ -139,7 +141,7 @@ class KfacOptimizer:
                     raise UsageError(f'K-FAC: variable {_name(v)!r} is not to be optimized, but its layer is')
 
     def compute_stats(self, tape: tf.GradientTape, loss_sampled: tf.Tensor,
-                      layers: Sequence[U.Layer]) -> list[list[tf.Tensor]]:
+                      layers: Sequence[Layer]) -> list[list[tf.Tensor]]:
         """The factors of this batch, for each of `blocks`, which it makes; part of the compiled function.
 
         loss_sampled: batch mean of -log p of what the model itself sampled; its gradients make the Fisher matrix.
@@ -188,7 +190,7 @@ class KfacOptimizer:
 
         Raises FloatingPointError where it is not finite.
         """
-        update, product = U.to_numpy(self._precondition(tf.constant(grads)))
+        update, product = to_numpy(self._precondition(tf.constant(grads)))
         vFv = float(product) * self._lr**2
         if not math.isfinite(vFv):
             raise FloatingPointError(f'K-FAC update {self.global_step}: the preconditioned gradient is not finite')
@@ -273,7 +275,7 @@ class KfacOptimizer:
         self._start(var_list)
 
         def evaluate(*args):
-            with tf.GradientTape(persistent=True) as tape, U.recording_layers() as layers:
+            with tf.GradientTape(persistent=True) as tape, recording_layers() as layers:
                 values = losses(*args)
             loss, loss_sampled, *_ = values
             return (tuple(values), self.compute_gradients(tape, loss),
@@ -349,7 +351,7 @@ def _mean_over_ranks(batch, *values):
         raise UsageError('K-FAC needs a batch of at least two samples')
     if size() == 1:
         return values
-    arrays = U.to_numpy(tf.nest.flatten(values))
+    arrays = to_numpy(tf.nest.flatten(values))
     flat = allsum(np.concatenate([np.ravel(array) for array in arrays]) * (float(batch) / total))
     pieces = np.split(flat, np.cumsum([np.size(array) for array in arrays])[:-1])
     means = [tf.constant(piece.reshape(np.shape(array)), array.dtype)

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from onpolicybaselines.acktr.kfac_utils import eigh, second_moment, solve_damped
-from onpolicybaselines.common.tf_util import Layer
+from onpolicybaselines.common.layers import Layer
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,16 @@ import tensorflow as tf
 from onpolicybaselines.acktr.utils import dense, weight_decay_dict
 from onpolicybaselines.common import actors, tf_util as U
 from onpolicybaselines.common.distributions import (
-    FAMILY_SIZES, DiagGaussianPdType, GaussianMixturePdType, policy_family)
+    FAMILY_SIZES,
+    DiagGaussianPdType,
+    GaussianMixturePdType,
+    policy_family,
+)
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import split_keywords
+from onpolicybaselines.common.layers import record_layer
 from onpolicybaselines.common.policies import Policy
+from onpolicybaselines.common.variables import constant_initializer, get_variable
 
 
 class _BatchStd:
@@ -20,8 +26,8 @@ class _BatchStd:
     """
 
     def logstd(self, name, mean):
-        logstd = U.get_variable(name, [1, mean.shape[-1]], U.constant_initializer(0.0))
-        std = U.record_layer('free', (logstd,), logstd, tf.exp(logstd)) # once, not for each state
+        logstd = get_variable(name, [1, mean.shape[-1]], constant_initializer(0.0))
+        std = record_layer('free', (logstd,), logstd, tf.exp(logstd)) # once, not for each state
         return mean * 0.0 + tf.math.log(std)
 
 

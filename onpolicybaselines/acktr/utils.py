@@ -3,7 +3,8 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from onpolicybaselines.common.tf_util import constant_initializer, get_variable, record_layer, variable_scope
+from onpolicybaselines.common.layers import record_layer
+from onpolicybaselines.common.variables import constant_initializer, get_variable, variable_scope
 
 
 def dense(x: tf.Tensor, size: int, name: str, weight_init: Callable, bias_init: float = 0) -> tf.Tensor:

@@ -8,6 +8,7 @@ from onpolicybaselines import common, logger
 from onpolicybaselines.acktr import kfac
 from onpolicybaselines.acktr.utils import dense, weight_decay_dict
 from onpolicybaselines.common import tf_util as U
+from onpolicybaselines.common.variables import VariableStore, variable_scope
 
 
 class NeuralNetValueFunction(object):
@@ -25,7 +26,7 @@ class NeuralNetValueFunction(object):
         """
         self.np_random = np.random.default_rng() if np_random is None else np_random
         self.vf_iters = vf_iters
-        self._store = U.VariableStore(np_random=self.np_random)
+        self._store = VariableStore(np_random=self.np_random)
         X = tf.TensorSpec([None, ob_dim*2 + dist_dim + 2]) # batch of observations
         vtarg_n = tf.TensorSpec([None])
         self._vpred(tf.zeros([1, X.shape[1]]))
@@ -40,7 +41,7 @@ class NeuralNetValueFunction(object):
         self.do_update = self.optim.minimize(self._losses, self.var_list, X, vtarg_n, vtarg_n)
 
     def _vpred(self, X):
-        with self._store.as_default(), U.variable_scope('vf'):
+        with self._store.as_default(), variable_scope('vf'):
             h1 = tf.nn.elu(dense(X, 64, "h1", weight_init=U.normc_initializer(1.0), bias_init=0))
             h2 = tf.nn.elu(dense(h1, 64, "h2", weight_init=U.normc_initializer(1.0), bias_init=0))
             return dense(h2, 1, "hfinal", weight_init=U.normc_initializer(1.0), bias_init=0)[:, 0]

@@ -18,10 +18,11 @@ from gymnasium import spaces
 
 from onpolicybaselines.a2c.utils import fc
 from onpolicybaselines.common import actors, flows
+from onpolicybaselines.common.compiled import concat
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest
-from onpolicybaselines.common.tf_util import constant_initializer, get_variable, record_layer, variable_scope
-from onpolicybaselines.common.xla import concat
+from onpolicybaselines.common.layers import record_layer
+from onpolicybaselines.common.variables import constant_initializer, get_variable, variable_scope
 
 tfd = tfp.distributions
 
@@ -538,3 +539,13 @@ def _normal_noise(noise, like):
 
 def _uniform_noise(noise, like):
     return tf.random.uniform(tf.shape(like), dtype=like.dtype) if noise is None else tf.cast(noise, like.dtype)
+
+def entropy_of(pd: 'Pd', noise: tf.Tensor) -> tf.Tensor:
+    """Entropies [B]: in closed form, or sampled with `noise`, that of `entropy_noise`."""
+    if pd.has_analytic_entropy:
+        return pd.entropy()
+    return pd.sampled_entropy(tf.shape(noise)[0] // tf.shape(pd.flatparam())[0], noise)
+
+def entropy_noise(pdtype: 'PdType', np_random: np.random.Generator, n: int, samples: int = 10) -> np.ndarray:
+    """What `entropy_of` needs for n states, [samples * n, noise_size]; nothing for families with a closed form."""
+    return pdtype.noise(np_random, 0 if pdtype.pdclass().has_analytic_entropy else samples * n)

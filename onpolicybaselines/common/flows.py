@@ -10,16 +10,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from onpolicybaselines.common import actors
-from onpolicybaselines.common.tf_util import (
-    constant_initializer,
-    flattenallbut0,
-    get_variable,
-    record_layer,
-    standardize,
-    uniform_initializer,
-    variable_scope,
-)
-from onpolicybaselines.common.xla import concat
+from onpolicybaselines.common.compiled import concat
+from onpolicybaselines.common.layers import record_layer, standardize
+from onpolicybaselines.common.tf_util import flattenallbut0
+from onpolicybaselines.common.variables import constant_initializer, get_variable, uniform_initializer, variable_scope
 
 tfb = tfp.bijectors
 

@@ -4,7 +4,7 @@ import tensorflow as tf
 from gymnasium import spaces
 
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.tf_util import to_float
+from onpolicybaselines.common.variables import to_float
 
 
 def observation_placeholder(ob_space: spaces.Space, batch_size: int | None = None, name: str = 'Ob') -> tf.TensorSpec:

@@ -2,12 +2,33 @@
 import ast
 import difflib
 import inspect
+import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from onpolicybaselines.common.errors import UsageError
+
+
+class Range(NamedTuple):
+    """What numbers an annotation admits: from `low` (itself only if `including`) to `high`; `words` says so."""
+
+    words: str
+    low: float
+    including: bool = True
+    high: float = math.inf
+
+    def admits(self, value: float) -> bool:
+        """Whether `value` is in it; NaN is in none."""
+        return self.low < value <= self.high or self.including and value == self.low
+
+
+T = TypeVar('T')
+Positive = Annotated[T, Range('be positive', 0, including=False)]
+NonNegative = Annotated[T, Range('not be negative', 0)]
+Fraction = Annotated[float, Range('lie between 0 and 1', 0, high=1)]
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
@@ -113,14 +134,47 @@ def _choose(text, values):
     return values[text]
 
 
-def check_ranges(zero_to_one: Iterable[str] = (), may_be_zero: Iterable[str] = (), **values: float) -> None:
-    """Raise UsageError for a number that no run can mean: one that is not positive, unless its name is in `may_be_zero`
-    and it is 0, or in `zero_to_one`, and it lies there."""
-    for name, value in values.items():
-        if name in zero_to_one and not 0 <= value <= 1:
-            raise UsageError(f'{name}={value} must lie between 0 and 1')
-        if not (value > 0 or value == 0 and name in (*zero_to_one, *may_be_zero)):
-            raise UsageError(f'{name}={value} must be positive')
+def check_ranges(function: Callable, values: Mapping[str, Any]) -> None:
+    """Raise UsageError for the first of the `values` of parameters (None and functions pass) that is outside of the
+    Range in the parameter's annotation."""
+    for name, annotation in typing.get_type_hints(function, include_extras=True).items():
+        value = values.get(name)
+        for admitted in _ranges(annotation):
+            if value is not None and not callable(value) and not admitted.admits(value):
+                raise UsageError(f'{name}={value} must {admitted.words}')
+
+
+def _ranges(annotation):
+    """The Ranges in an annotation, members of unions included."""
+    if typing.get_origin(annotation) is Annotated:
+        return [m for m in annotation.__metadata__ if isinstance(m, Range)]
+    return [found for member in typing.get_args(annotation) for found in _ranges(member)]
+
+
+def sentences(function: Callable) -> dict[str, str]:
+    """What the docstring of `function` says of each parameter: lines `name   text`, text going on in deeper lines.
+
+    >>> def f(a, b):
+    ...     '''Does it.
+    ...
+    ...     a       how often, and
+    ...             how long
+    ...     b       where
+    ...     '''
+    >>> sentences(f)
+    {'a': 'how often, and how long', 'b': 'where'}
+    """
+    names, found, last = inspect.signature(function).parameters, {}, None
+    for line in inspect.getdoc(function).splitlines():
+        start = re.match(r'\*{0,2}(\w+) {2,}(\S.*)', line)
+        if start and start[1] in names:
+            last = start[1]
+            found[last] = start[2]
+        elif last and line.startswith('  '):
+            found[last] += ' ' + line.strip()
+        else:
+            last = None
+    return found
 
 
 def parse_int(text: str) -> int:

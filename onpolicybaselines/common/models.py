@@ -18,7 +18,9 @@ from onpolicybaselines.a2c.utils import batch_to_seq, conv, conv_to_fc, fc, seq_
 from onpolicybaselines.common import actors
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest, split_keywords
-from onpolicybaselines.common.tf_util import flattenallbut0, layer_norm as normalize_layer, to_float, variable_scope
+from onpolicybaselines.common.layers import layer_norm as normalize_layer
+from onpolicybaselines.common.tf_util import flattenallbut0
+from onpolicybaselines.common.variables import to_float, variable_scope
 
 mapping = {}
 

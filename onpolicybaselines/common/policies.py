@@ -12,11 +12,13 @@ from onpolicybaselines.a2c.utils import fc
 from onpolicybaselines.common import actors, tf_util
 from onpolicybaselines.common.distributions import FAMILY_SIZES, Pd, PdType, make_pdtype, policy_family
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.files import check_fits
 from onpolicybaselines.common.input import encode_observation, observation_placeholder
 from onpolicybaselines.common.keywords import split_keywords
 from onpolicybaselines.common.models import get_network_builder
 from onpolicybaselines.common.mpi_running_mean_std import RunningMeanStd
-from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0, variable_scope
+from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0
+from onpolicybaselines.common.variables import VariableStore, to_float, variable_scope
 
 
 class Policy(object):
@@ -49,7 +51,7 @@ class Policy(object):
         self.state_inputs = self._state_inputs()
         if normalize_observations and self.X.dtype.is_floating:
             self.ob_rms = RunningMeanStd(shape=self.ob_space.shape)
-        self._store = tf_util.VariableStore(dtype, self.np_random)
+        self._store = VariableStore(dtype, self.np_random)
         self._create_variables(tf.zeros([1, *self.ob_space.shape], self.X.dtype))
         self._store.frozen = True
         self.var_list = self._store.in_scope('pi')
@@ -93,7 +95,7 @@ class Policy(object):
 
     def _encode(self, ob):
         if hasattr(self, 'ob_rms'):
-            ob = _normalize_clip_observation(tf_util.to_float(ob), self.ob_rms)
+            ob = _normalize_clip_observation(to_float(ob), self.ob_rms)
         return encode_observation(self.ob_space, ob)
 
     @staticmethod
@@ -161,7 +163,7 @@ class Policy(object):
     def load(self, load_path: str) -> None:
         """Read what `save` wrote. Raises UsageError, changing nothing, if the file is not of this policy."""
         arrays, meta = tf_util.load_variables(load_path)
-        tf_util.check_fits(load_path, meta, arrays, self.arrays())
+        check_fits(load_path, meta, arrays, self.arrays())
         self.set_arrays(arrays)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -294,4 +296,12 @@ def _jsonable(value):
 
 
 def _normalize_clip_observation(x, rms, clip_range=(-5.0, 5.0)):
-    return tf.clip_by_value((x - tf_util.to_float(rms.mean)) / tf_util.to_float(rms.std), *clip_range)
+    return tf.clip_by_value((x - to_float(rms.mean)) / to_float(rms.std), *clip_range)
+
+
+def batch_placeholders(pi: 'PolicyWithValue') -> list[tf.TensorSpec]:
+    """The TensorSpecs of a batch of actions, of numbers such as advantages, and of `entropy_noise`."""
+    dtype = pi.var_list[0].dtype
+    action_dtype = pi.pdtype.sample_dtype()
+    return [tf.TensorSpec([None, *pi.pdtype.sample_shape()], dtype if action_dtype.is_floating else action_dtype),
+            tf.TensorSpec([None], dtype), tf.TensorSpec([None, pi.pdtype.noise_size])]

@@ -1,148 +1,12 @@
-"""TensorFlow helpers: named variables in creation order, flat parameter vectors, checkpoints of arrays.
-
-Upstream's networks are plain functions that create their variables by scope and name (TF1's `get_variable`). They stay
-plain functions here: a `VariableStore` creates a variable the first time a name is asked for and returns it ever after,
-in creation order, which is upstream's order of the flat parameter vector.
-"""
+"""TensorFlow helpers: flat parameter vectors, compiled functions, files of arrays (upstream common/tf_util.py)."""
 import contextlib
-import contextvars
-import dataclasses
-import functools
-import json
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.xla import checked
-
-# ================================================================
-# Variables by scope
-# ================================================================
-
-_scope: contextvars.ContextVar = contextvars.ContextVar('variable scope')
-
-
-class VariableStore:
-    """Trainable variables by path ('pi/mlp_fc0/w'), in creation order.
-
-    dtype: of every variable; np_random: the numpy Generator that initialisers draw from.
-    """
-
-    def __init__(self, dtype: str = 'float32', np_random: np.random.Generator | None = None):
-        self.dtype = tf.as_dtype(dtype)
-        self.np_random = np.random.default_rng() if np_random is None else np_random
-        self.variables: dict[str, tf.Variable] = {}
-        self.frozen = False
-        self._substitutes: dict[str, tf.Tensor] = {}
-
-    @contextlib.contextmanager
-    def as_default(self) -> Iterator['VariableStore']:
-        """Make `get_variable` and `variable_scope` act on this store."""
-        token = _scope.set((self, ''))
-        try:
-            yield self
-        finally:
-            _scope.reset(token)
-
-    def get(self, name: str, shape: Sequence[int], initializer: Callable) -> tf.Tensor | tf.Variable:
-        """The variable `name`, created by `initializer(shape, np_random)` on first use."""
-        if name in self._substitutes:
-            return self._substitutes[name]
-        if name not in self.variables:
-            if self.frozen:
-                raise RuntimeError(f'variable {name!r} was asked for after the model was built')
-            with tf.init_scope():
-                value = np.broadcast_to(initializer(tuple(shape), self.np_random), shape)
-                self.variables[name] = tf.Variable(value, dtype=self.dtype, name=name)
-        variable = self.variables[name]
-        if tuple(variable.shape) != tuple(shape):
-            raise ValueError(f'variable {name!r} has shape {tuple(variable.shape)}, not {tuple(shape)}')
-        return variable
-
-    def in_scope(self, scope: str) -> list[tf.Variable]:
-        """The variables whose path starts with `scope`, in creation order."""
-        return [v for name, v in self.variables.items() if name.startswith(scope + '/')]
-
-    @contextlib.contextmanager
-    def substitute(self, var_list: Sequence[tf.Variable], theta: tf.Tensor) -> Iterator[None]:
-        """Within, networks read `var_list` from the flat vector `theta`: a loss becomes a function of theta."""
-        names = {id(v): name for name, v in self.variables.items()}
-        pieces = tf.split(theta, [numel(v) for v in var_list])
-        before = self._substitutes
-        self._substitutes = before | {names[id(v)]: tf.reshape(piece, v.shape)
-                                      for (v, piece) in zip(var_list, pieces, strict=True)}
-        try:
-            yield
-        finally:
-            self._substitutes = before
-
-
-@contextlib.contextmanager
-def variable_scope(name: str) -> Iterator[None]:
-    """Prefix the names of variables made within by `name/`."""
-    store, prefix = _scope.get()
-    token = _scope.set((store, prefix + name + '/'))
-    try:
-        yield
-    finally:
-        _scope.reset(token)
-
-
-def get_variable(name: str, shape: Sequence[int], initializer: Callable) -> tf.Tensor | tf.Variable:
-    """The variable `name` of the current scope; `initializer(shape, np_random)` gives its first value."""
-    store, prefix = _scope.get()
-    return store.get(prefix + name, shape, initializer)
-
-
-def to_float(x: tf.Tensor) -> tf.Tensor:
-    """Cast to the dtype of the current store's variables."""
-    return tf.cast(x, _scope.get()[0].dtype)
-
-
-# ================================================================
-# Layers on record
-# ================================================================
-
-@dataclasses.dataclass
-class Layer:
-    """One application of a layer: its variables, its input x and its output h before any activation.
-
-    kind: 'dense', 'conv2d', 'scale_and_shift', or 'free' for a vector that depends on no input, h being the vector once
-    per sample; attributes: what else its curvature depends on (strides, padding).
-    """
-
-    kind: str
-    variables: tuple[tf.Variable, ...]
-    x: tf.Tensor
-    h: tf.Tensor
-    attributes: dict[str, Any]
-
-
-_record: contextvars.ContextVar = contextvars.ContextVar('layers on record', default=None)
-
-
-@contextlib.contextmanager
-def recording_layers() -> Iterator[list[Layer]]:
-    """Within, networks leave a `Layer` for each layer they apply, in order: what K-FAC needs to know of them."""
-    layers: list[Layer] = []
-    token = _record.set(layers)
-    try:
-        yield layers
-    finally:
-        _record.reset(token)
-
-
-def record_layer(kind: str, variables: Sequence[tf.Variable], x: tf.Tensor, h: tf.Tensor, **attributes) -> tf.Tensor:
-    """Leave a `Layer` if anyone is recording; returns h."""
-    if _record.get() is not None:
-        _record.get().append(Layer(kind, tuple(variables), x, h, attributes))
-    return h
-
+from onpolicybaselines.common.compiled import compiled
+from onpolicybaselines.common.files import read_arrays, write_arrays
 
 # ================================================================
 # Extras and mathematical utils
@@ -178,90 +42,13 @@ def normc_initializer(std: float = 1.0, axis: int = 0) -> Callable:
     return _initializer
 
 
-def constant_initializer(value: float = 0.0) -> Callable:
-    """Every element `value`."""
-    return lambda shape, np_random: np.full(shape, value)
-
-
-def uniform_initializer(limit: float) -> Callable:
-    """Uniform on [-limit, limit]."""
-    return lambda shape, np_random: np_random.uniform(-limit, limit, shape)
-
-
-_released = contextvars.ContextVar('moments as in the released code', default=False)
-
-
-@contextlib.contextmanager
-def released_moments() -> Iterator[None]:
-    """Within, `standardize` has the (wrong) second derivatives of `tf.nn.moments`, as the released code."""
-    token = _released.set(True)
-    try:
-        yield
-    finally:
-        _released.reset(token)
-
-
-def standardize(x: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """x with mean 0 and variance 1 along its last axis; epsilon is added to the variance.
-
-    The variance is written out because `tf.nn.moments` stops the gradient of the mean inside it: values and first
-    derivatives are right, second ones are not.
-    """
-    mean = tf.reduce_mean(x, axis=-1, keepdims=True)
-    centre = tf.stop_gradient(mean) if _released.get() else mean
-    variance = tf.reduce_mean(tf.square(x - centre), axis=-1, keepdims=True)
-    return (x - mean) * tf.math.rsqrt(variance + epsilon)
-
-
-def layer_norm(x: tf.Tensor, epsilon: float = 1e-12) -> tf.Tensor:
-    """Layer normalisation (Ba et al. 2016) of [B, features] with scale gamma and shift beta.
-
-    epsilon: tf.contrib's, which upstream uses.
-    """
-    with variable_scope('LayerNorm'):
-        beta = get_variable('beta', [x.shape[-1]], constant_initializer(0.0))
-        gamma = get_variable('gamma', [x.shape[-1]], constant_initializer(1.0))
-    normed = standardize(x, epsilon)
-    return record_layer('scale_and_shift', (beta, gamma), normed, normed * gamma + beta)
-
-
 # ================================================================
 # Compiled functions of arrays
 # ================================================================
 
 def function(f: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable:
-    """`f` compiled once for arguments like `inputs`; takes arrays of any dtype that fits, gives numpy arrays.
-
-    xla: by XLA, which takes longer, once for each shape of arguments, and makes many small operations a few fast ones;
-    what it compiles is checked (see common/xla.py).
-    """
-    run = _compiled(f, inputs)
-    if xla:
-        run = checked(_compiled(f, inputs, jit_compile=True), f, instead=run)
-
-    def call(*args):
-        args = [_fitting(arg, spec) for (arg, spec) in zip(args, inputs, strict=True)]
-        return to_numpy((f if tf.config.functions_run_eagerly() else run)(*args))
-    return call
-
-
-def _compiled(f, inputs, **kwargs):
-    compiled = tf.function(lambda *args: f(*args), input_signature=inputs, autograph=False, **kwargs)
-    concrete = functools.cache(compiled.get_concrete_function)  # calling `compiled` costs twice as much
-    return lambda *args: concrete()(*args)
-
-
-def _fitting(array, spec):
-    """The array as a tensor like `spec`, which `ConcreteFunction` does not check."""
-    tensor = tf.constant(array, spec.dtype)
-    if not spec.shape.is_compatible_with(tensor.shape):
-        raise ValueError(f'an array of shape {tensor.shape} does not fit {spec}')
-    return tensor
-
-
-def to_numpy(tensors: Any) -> Any:
-    """A structure of tensors as the same structure of arrays."""
-    return tf.nest.map_structure(lambda t: t.numpy() if tf.is_tensor(t) else t, tensors)
+    """A compiled function of arrays, see `common/compiled.py`."""
+    return compiled(f, *inputs, xla=xla)
 
 
 # ================================================================
@@ -348,64 +135,14 @@ def get_available_gpus() -> list[str]:
 # Saving variables
 # ================================================================
 
-_META = '__meta__'
-
-
 def save_variables(save_path: str, variables: dict[str, np.ndarray], meta: dict | None = None) -> None:
-    """Write named arrays of numbers (and `meta`, JSON) to `save_path` as npz; an existing file survives a failure.
-
-    Raises ValueError or TypeError for what are no numbers and no JSON.
-    """
-    save_path = os.path.abspath(os.path.expanduser(save_path))
-    os.makedirs(os.path.dirname(save_path), exist_ok=True)
-    arrays = {name: np.asarray(value) for name, value in variables.items()}
-    for name, value in arrays.items():
-        if not _is_numeric(value) or name == _META:
-            raise ValueError(f'{name!r} cannot be saved: {value.dtype} is no array of numbers')
-    with tempfile.NamedTemporaryFile(dir=os.path.dirname(save_path), suffix='.tmp', delete=False) as fh:
-        try:
-            np.savez(fh, **arrays, **{_META: np.array(json.dumps(meta or {}))})
-            fh.flush()
-            os.fsync(fh.fileno())
-            os.chmod(fh.name, 0o644)
-            os.replace(fh.name, save_path)
-        except BaseException:
-            os.unlink(fh.name)
-            raise
+    """Write named arrays of numbers (and `meta`, JSON) to `save_path` as npz; see `files.write_arrays`."""
+    write_arrays(save_path, variables, meta)
 
 
 def load_variables(load_path: str) -> tuple[dict[str, np.ndarray], dict]:
-    """(arrays by name, meta) of a file written by `save_variables`. Nothing in the file is ever executed.
-
-    Raises UsageError, one line, for a file that is not there or is not such a file.
-    """
-    path = os.path.expanduser(load_path)
-    if not os.path.isfile(path):
-        raise UsageError(f'no model file at {load_path!r}')
-    try:
-        with open(path, 'rb') as fh, np.load(fh, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-        meta = json.loads(arrays.pop(_META).item())
-        if not isinstance(meta, dict) or not all(map(_is_numeric, arrays.values())):
-            raise ValueError('it holds more than arrays of numbers')
-    except Exception as e:  # whatever a foreign or damaged file makes numpy, zipfile and json raise
-        reason = ' '.join(f'{type(e).__name__}: {e}'.split())
-        raise UsageError(f'{load_path!r} is not a model file written by --save_path ({reason})') from e
-    return arrays, meta
-
-
-def check_fits(path: str, meta: dict, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
-    """Raise UsageError, naming the first fault, if the arrays `found` in a file have not the names and shapes of those
-    `expected`."""
-    here, there = ({name: np.shape(value) for name, value in arrays.items()} for arrays in (expected, found))
-    for name in {**here, **there}:
-        if here.get(name) != there.get(name):
-            raise UsageError(f'{path!r} does not fit this policy: {name} is {there.get(name, "missing")} in the file '
-                             f'and {here.get(name, "missing")} here; it was saved with {meta.get("spec")}')
-
-
-def _is_numeric(array):
-    return isinstance(array, np.ndarray) and array.dtype.kind in 'biufc'
+    """(arrays by name, meta) of a file written by `save_variables`; see `files.read_arrays`."""
+    return read_arrays(load_path)
 
 
 # ================================================================

@@ -16,17 +16,19 @@ import tensorflow as tf
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.a2c.runner import sf01
-from onpolicybaselines.a2c.utils import batch_placeholders, entropy_of
-from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance, set_global_seeds
+from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance
 from onpolicybaselines.common.cg import cg
+from onpolicybaselines.common.distributions import entropy_of
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import check_ranges
+from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
+from onpolicybaselines.common.layers import released_moments
+from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_adam import MpiAdam
 from onpolicybaselines.common.mpi_moments import mpi_moments
 from onpolicybaselines.common.mpi_util import allgather, allmean, check_synced, get_comm, rank as get_rank, size
-from onpolicybaselines.common.policies import PolicyWithValue, build_policy
+from onpolicybaselines.common.policies import PolicyWithValue, batch_placeholders, build_policy
 from onpolicybaselines.common.vec_env import VecEnv
-from onpolicybaselines.common.vec_env.util import as_vec_env
+
 
 def traj_segment_generator(pi: PolicyWithValue, env: VecEnv, horizon: int, stochastic: bool) -> Iterator[dict]:
     """Endless segments of `horizon` steps of every environment, as a dict of arrays [T, N, ...].
@@ -178,7 +180,7 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
         return outer.gradient(gvp, th)
 
     def released_fvp(*args):
-        with U.released_moments():
+        with released_moments():
             return hessian_fvp(*args)
 
     def gauss_newton_fvp(flat_tangent, th, ob, ac):
@@ -281,18 +283,18 @@ def trust_region_step(functions: Functions, thbefore: np.ndarray, args: Sequence
 def learn(*,
         network: str | Callable,
         env: gym.Env | gym.vector.VectorEnv | VecEnv,
-        total_timesteps: int,
-        timesteps_per_batch: int = 1024, # what to train on
-        max_kl: float = 0.001,
-        cg_iters: int = 10,
-        gamma: float = 0.99,
-        lam: float = 1.0, # advantage estimation
+        total_timesteps: NonNegative[int],
+        timesteps_per_batch: Positive[int] = 1024, # what to train on
+        max_kl: Positive[float] = 0.001,
+        cg_iters: Positive[int] = 10,
+        gamma: Fraction = 0.99,
+        lam: Fraction = 1.0, # advantage estimation
         seed: int | None = None,
         ent_coef: float = 0.0,
-        cg_damping: float = 1e-2,
-        vf_stepsize: float = 3e-4,
-        vf_iters: int = 3,
-        max_episodes: int = 0, max_iters: int = 0,  # time constraint
+        cg_damping: NonNegative[float] = 1e-2,
+        vf_stepsize: NonNegative[float] = 3e-4,
+        vf_iters: NonNegative[int] = 3,
+        max_episodes: NonNegative[int] = 0, max_iters: NonNegative[int] = 0,  # time constraint
         callback: Callable | None = None,
         load_path: str | None = None,
         policy: str | None = None,
@@ -300,15 +302,15 @@ def learn(*,
         normalize_observations: bool = False,
         filter_update: Literal['before', 'after'] = 'before',
         fisher: Literal['hessian', 'gauss_newton'] | None = None,
-        fvp_subsample: int = 5,
-        kl_margin: float = 1.5,
-        backtrack_iters: int = 10,
-        backtrack_coeff: float = 0.5,
-        vf_batchsize: int = 64,
-        ent_samples: int = 10,
+        fvp_subsample: Positive[int] = 5,
+        kl_margin: Positive[float] = 1.5,
+        backtrack_iters: Positive[int] = 10,
+        backtrack_coeff: Fraction = 0.5,
+        vf_batchsize: Positive[int] = 64,
+        ent_samples: Positive[int] = 10,
         bootstrap_truncated: bool = False,
-        ep_window: int = 40,
-        check_every: int = 20,
+        ep_window: Positive[int] = 40,
+        check_every: Positive[int] = 20,
         xla: bool | None = None,
         **network_kwargs
         ) -> PolicyWithValue:
@@ -351,16 +353,8 @@ def learn(*,
     returns NaN.
     '''
     rank, nworkers = get_rank(), size()
-    U.single_threaded_session()
-
-    env = as_vec_env(env, seed=None if seed is None else seed + 10000 * rank)
-    check_ranges(timesteps_per_batch=timesteps_per_batch, max_kl=max_kl, cg_iters=cg_iters, gamma=gamma, lam=lam,
-                 cg_damping=cg_damping, vf_stepsize=vf_stepsize, vf_iters=vf_iters, vf_batchsize=vf_batchsize,
-                 fvp_subsample=fvp_subsample, kl_margin=kl_margin, backtrack_iters=backtrack_iters,
-                 backtrack_coeff=backtrack_coeff, ent_samples=ent_samples, ep_window=ep_window,
-                 check_every=check_every, total_timesteps=total_timesteps, max_episodes=max_episodes,
-                 max_iters=max_iters, zero_to_one=('gamma', 'lam', 'backtrack_coeff'),
-                 may_be_zero=('cg_damping', 'vf_stepsize', 'vf_iters', 'total_timesteps', 'max_episodes', 'max_iters'))
+    check_ranges(learn, locals())
+    env, np_random = begin(env, seed)
     if timesteps_per_batch % env.num_envs:
         raise UsageError(f'timesteps_per_batch={timesteps_per_batch} must be a multiple of the number of '
                          f'environments, {env.num_envs}')
@@ -368,8 +362,6 @@ def learn(*,
         raise UsageError(f"filter_update={filter_update!r}: use 'before' or 'after'")
     policy = build_policy(env, network, value_network=value_network, normalize_observations=normalize_observations,
                           policy=policy, **network_kwargs)
-    set_global_seeds(seed)
-    np_random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank,)))
 
     # Setup losses and stuff
     # ----------------------------------------

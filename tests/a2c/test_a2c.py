@@ -15,7 +15,7 @@ from onpolicybaselines.a2c.a2c import Model, RMSPropOptimizer
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
-from onpolicybaselines.common.vec_env.util import as_vec_env
+from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
 
 
 @pytest.fixture(autouse=True)

@@ -246,7 +246,7 @@ def test_saved_model_plays(tmp_path, capsys):
     ({'network': 'lstm', 'nlstm': 4}, 'acktr takes feed-forward networks only, such as mlp or cnn'),
     ({'network': 'lstm', 'value_network': 'copy'}, 'recurrent network'),
     ({'kfac_clip': 0.}, 'kfac_clip=0.0 must be positive'),
-    ({'save_interval': -1}, 'save_interval=-1 must be positive'),
+    ({'save_interval': -1}, 'save_interval=-1 must not be negative'),
     ({'gamma': -0.1}, 'gamma=-0.1 must lie between 0 and 1'),
     ({'total_timesteps': 30}, 'total_timesteps=30 is less than one batch of 40 steps'),
     ({'lrschedule': 'lineal'}, 'did you mean linear?'),

@@ -16,8 +16,9 @@ from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.filters import ZFilter
+from onpolicybaselines.common.layers import recording_layers
 from onpolicybaselines.common.vec_env import DummyVecEnv
-from onpolicybaselines.common.vec_env.util import as_vec_env
+from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
 
 POLICIES = {'gaussian': {}, 'gmm': {}, 'flow': {'flow_layers': 1}}
 BOX = spaces.Box(-1, 1, [3])
@@ -233,7 +234,7 @@ def test_losses(name):
 
 def recorded_std(policy, inputs):
     """(layers on record that are standard deviations, gradients of the sampled loss by their h)."""
-    with tf.GradientTape(persistent=True) as tape, U.recording_layers() as layers:
+    with tf.GradientTape(persistent=True) as tape, recording_layers() as layers:
         _, loss_sampled = policy.losses(*map(tf.constant, inputs))
     free = [layer for layer in layers if layer.kind == 'free']
     return free, [tape.gradient(loss_sampled, layer.h).numpy() for layer in free]

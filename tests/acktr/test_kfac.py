@@ -13,7 +13,9 @@ import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.a2c.utils import fc
 from onpolicybaselines.acktr.kfac import COUNTERS, KfacOptimizer
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.layers import layer_norm, record_layer, recording_layers
 from onpolicybaselines.common.policies import build_policy
+from onpolicybaselines.common.variables import VariableStore, constant_initializer, get_variable
 
 SIZES = 3, 4, 2  # inputs, hidden units, outputs
 
@@ -26,7 +28,7 @@ class Model:
     """A Gaussian around two dense layers with tanh; `rich` adds layer normalisation and a free vector."""
 
     def __init__(self, rich=False, dtype='float64', activation=tf.tanh):
-        self.store = U.VariableStore(dtype, np.random.default_rng(0))
+        self.store = VariableStore(dtype, np.random.default_rng(0))
         self.rich = rich
         self.activation = activation
         self.specs = [tf.TensorSpec([None, n], dtype) for n in (SIZES[0], SIZES[2], SIZES[2])]
@@ -37,10 +39,10 @@ class Model:
     def losses(self, x, target, noise):
         with self.store.as_default():
             h = fc(x, 'h1', SIZES[1])
-            h = fc(self.activation(U.layer_norm(h) if self.rich else h), 'out', SIZES[2])
+            h = fc(self.activation(layer_norm(h) if self.rich else h), 'out', SIZES[2])
             if self.rich:
-                shift = U.get_variable('shift', [1, SIZES[2]], U.constant_initializer(0.1))
-                h += U.record_layer('free', (shift,), shift, shift + tf.zeros_like(h))
+                shift = get_variable('shift', [1, SIZES[2]], constant_initializer(0.1))
+                h += record_layer('free', (shift,), shift, shift + tf.zeros_like(h))
         return squared_errors(h, target, tf.stop_gradient(h) + noise)
 
     def minimize(self, losses=None, **kwargs):
@@ -142,7 +144,7 @@ def test_updates_are_those_written_in_numpy(cold_iter, clip_kl):
 
 def test_a_step_solves_a_linear_regression_at_once():
     """The Fisher matrix is the Hessian if inputs and noise are independent: a step of size 1 is Newton's."""
-    store = U.VariableStore('float64', np.random.default_rng(0))
+    store = VariableStore('float64', np.random.default_rng(0))
     signs = itertools.product([-1., 1.], repeat=2)
     rows = zip(*((*xy, sign) for xy, sign in itertools.product(zip(*batches(1, 10)[0][:2], strict=True), signs)),
                strict=True)
@@ -390,7 +392,7 @@ def flow_blocks(n, seed):
     ob, ac = sampled_flow(n, seed)
     optimizer = KfacOptimizer()
     optimizer.var_list = flow().var_list
-    with tf.GradientTape(persistent=True) as tape, U.recording_layers() as layers:
+    with tf.GradientTape(persistent=True) as tape, recording_layers() as layers:
         loss = -tf.reduce_mean(flow().pd(ob).logp(ac))
     for stats, block in zip(optimizer.compute_stats(tape, loss, layers), optimizer.blocks, strict=True):
         block.initialize([s.shape for s in stats])
@@ -510,11 +512,11 @@ def faulty(kind):
         _, sampled = model.losses(x, target, noise)
         h = tf.matmul(target, extra)
         if kind == 'unknown':
-            h = U.record_layer('lstm', (extra,), target, h)
+            h = record_layer('lstm', (extra,), target, h)
         if kind in ('apart', 'partly', 'unsampled'):
-            h = U.record_layer('dense', (extra, bias), target, h + bias)
+            h = record_layer('dense', (extra, bias), target, h + bias)
         if kind == 'apart':
-            h = U.record_layer('free', (extra,), extra, h + 1)
+            h = record_layer('free', (extra,), extra, h + 1)
         return tf.reduce_mean(h**2), sampled + (0. if kind == 'unsampled' else tf.reduce_mean(h**2))
 
     return model, losses

@@ -8,6 +8,8 @@ import tensorflow as tf
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.a2c.utils import conv
 from onpolicybaselines.acktr.kfac_blocks import BLOCKS, Options
+from onpolicybaselines.common.layers import Layer, record_layer, recording_layers, standardize
+from onpolicybaselines.common.variables import VariableStore
 
 EXACT = {'rtol': 1e-10, 'atol': 1e-12}
 
@@ -17,20 +19,20 @@ def variable(rng, *shape):
 
 
 def dense(x, w, b):
-    return U.record_layer('dense', (w, b), x, tf.matmul(x, w) + b)
+    return record_layer('dense', (w, b), x, tf.matmul(x, w) + b)
 
 
 def scale_and_shift(x, beta, gamma):
-    return U.record_layer('scale_and_shift', (beta, gamma), x, x * gamma + beta)
+    return record_layer('scale_and_shift', (beta, gamma), x, x * gamma + beta)
 
 
 def free(v, batch):
-    return U.record_layer('free', (v,), v, v + tf.zeros([*v.shape[:-2], batch, v.shape[-1]], v.dtype))
+    return record_layer('free', (v,), v, v + tf.zeros([*v.shape[:-2], batch, v.shape[-1]], v.dtype))
 
 
 def block_of(losses, **options):
     """The block of the only layer in `losses`, a function that gives the sampled losses of a batch, [B]."""
-    with tf.GradientTape(persistent=True) as tape, U.recording_layers() as layers:
+    with tf.GradientTape(persistent=True) as tape, recording_layers() as layers:
         loss = tf.reduce_mean(losses())
     grads = tape.gradient(loss, [layer.h for layer in layers])
     block = BLOCKS[layers[0].kind](layers[0].variables, Options(**{'dtype': 'float64', **options}))
@@ -131,7 +133,7 @@ def test_scale_and_shift_block_is_the_fisher_matrix_of_beta_and_that_of_gamma(k)
     rng = np.random.default_rng(3)
     shape = [k, 1, 4] if k > 1 else [4]
     beta, gamma = variable(rng, *shape), variable(rng, *shape)
-    x = U.standardize(tf.constant(rng.standard_normal([k, 20, 4] if k > 1 else [20, 4])), 1e-12)
+    x = standardize(tf.constant(rng.standard_normal([k, 20, 4] if k > 1 else [20, 4])), 1e-12)
     weights = rng.standard_normal((20, 4))
 
     def losses():
@@ -221,7 +223,7 @@ def conv_losses(padding, stride):
     """(losses through a 3 x 3 convolution from 2 channels to 3, images [3, 6, 5, 2])."""
     rng = np.random.default_rng(8)
     x = tf.constant(rng.standard_normal((3, 6, 5, 2)))
-    store = U.VariableStore('float64', rng)
+    store = VariableStore('float64', rng)
 
     def losses():
         with store.as_default():
@@ -233,7 +235,7 @@ def conv_losses(padding, stride):
 
 def explicit_rows(losses, x, padding, stride):
     """(patch with a 1, gradient) of each image and position by loops: [B, T, 19], [B, T, 3]."""
-    with tf.GradientTape() as tape, U.recording_layers() as layers:
+    with tf.GradientTape() as tape, recording_layers() as layers:
         loss = tf.reduce_sum(losses())
     grad = tape.gradient(loss, layers[0].h).numpy()
     height, width = grad.shape[1:3]
@@ -261,10 +263,10 @@ def test_conv_block_against_explicit_patches(padding, stride):
 
 def test_conv_block_of_channels_first_is_that_of_channels_last():
     losses, _ = conv_losses('SAME', 2)
-    with tf.GradientTape() as tape, U.recording_layers() as layers:
+    with tf.GradientTape() as tape, recording_layers() as layers:
         loss = tf.reduce_mean(losses())
     layer, grad = layers[0], tape.gradient(loss, layers[0].h)
-    first = U.Layer('conv2d', layer.variables, tf.transpose(layer.x, [0, 3, 1, 2]), tf.transpose(layer.h, [0, 3, 1, 2]),
+    first = Layer('conv2d', layer.variables, tf.transpose(layer.x, [0, 3, 1, 2]), tf.transpose(layer.h, [0, 3, 1, 2]),
                     {'strides': [1, 1, 2, 2], 'padding': 'SAME', 'data_format': 'NCHW'})
     block = BLOCKS['conv2d'](layer.variables, Options('float64'))
     for got, want in zip(block.factors([first], [tf.transpose(grad, [0, 3, 1, 2])]), block.factors([layer], [grad]),
@@ -275,7 +277,7 @@ def test_conv_block_of_channels_first_is_that_of_channels_last():
 def test_conv_block_with_a_filter_as_large_as_the_image_is_a_dense_block():
     rng = np.random.default_rng(9)
     x = tf.constant(rng.standard_normal((10, 3, 3, 2)))
-    store = U.VariableStore('float64', rng)
+    store = VariableStore('float64', rng)
 
     def conv_layer():
         with store.as_default():
@@ -394,7 +396,7 @@ def layer_losses(kind, repeat=1, dtype='float64'):
     x, image = (tf.repeat(data(*shape), repeat, axis=0) for shape in [(12, 4), (12, 5, 5, 2)])
     v = {name: tf.Variable(data(*shape)) for name, shape in
          [('w', (4, 3)), ('b', (3,)), ('beta', (4,)), ('gamma', (4,)), ('free', (1, 4))]}
-    store = U.VariableStore(dtype, rng)
+    store = VariableStore(dtype, rng)
 
     def output():
         with store.as_default():

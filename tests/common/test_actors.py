@@ -17,7 +17,7 @@ from onpolicybaselines.common import actors
 from onpolicybaselines.common.distributions import POLICIES, DiagGaussianPdType, make_pdtype
 from onpolicybaselines.common.models import get_network_builder, mlp
 from onpolicybaselines.common.policies import Policy, build_policy
-from onpolicybaselines.common.vec_env.util import as_vec_env
+from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
 from onpolicybaselines.trpo_mpi.trpo_mpi import traj_segment_generator
 
 PACKAGE = actors.__file__.removesuffix('common/actors.py')

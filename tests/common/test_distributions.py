@@ -16,7 +16,8 @@ from gymnasium import spaces
 
 from onpolicybaselines.common import distributions as D
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.tf_util import VariableStore, flatgrad
+from onpolicybaselines.common.tf_util import flatgrad
+from onpolicybaselines.common.variables import VariableStore
 
 ALPHA = 1e-3
 LATENT = 7  # no family below has this many outputs, so none goes without a head

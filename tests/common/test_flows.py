@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from onpolicybaselines.common import flows
 from onpolicybaselines.common.distributions import NormalizingFlowPdType
-from onpolicybaselines.common.tf_util import VariableStore
+from onpolicybaselines.common.variables import VariableStore
 
 SIZES = [1, 2, 3, 6, 8, 17]
 OB = 4

@@ -6,7 +6,8 @@ import tensorflow as tf
 from onpolicybaselines.a2c import utils
 from onpolicybaselines.common import models
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.tf_util import VariableStore, normc_initializer
+from onpolicybaselines.common.tf_util import normc_initializer
+from onpolicybaselines.common.variables import VariableStore
 
 IMAGE = (84, 84, 4)
 

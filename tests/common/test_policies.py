@@ -10,8 +10,10 @@ from gymnasium import spaces
 from onpolicybaselines.common import input as observations, tf_util
 from onpolicybaselines.common.distributions import DiagGaussianPd, NormalizingFlowPd
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.layers import recording_layers
 from onpolicybaselines.common.models import mlp
 from onpolicybaselines.common.policies import PolicyWithValue, build_policy
+from onpolicybaselines.common.variables import VariableStore
 
 
 class Toy(gym.Env):
@@ -264,7 +266,7 @@ def test_policy_and_value_together_evaluate_a_shared_network_once(envs):
     for value_network, count in [('shared', 2 + 1 + 1), ('copy', 2 + 1 + 2 + 1)]:
         pi = make(envs['cartpole'], value_network=value_network)
         ob = tf.constant(batch(envs['cartpole'], 3))
-        with tf_util.recording_layers() as layers:
+        with recording_layers() as layers:
             pd, vf, state = pi.pd_and_vf(ob)
         assert len(layers) == count and state is None
         np.testing.assert_allclose(pd.logits, pi.pd(ob).logits, rtol=1e-6)
@@ -650,7 +652,7 @@ def test_encode_observation(space, ob, encoded):
     spec = observations.observation_placeholder(space)
     assert spec.shape.as_list() == [None, *space.shape] and spec.name == 'Ob'
     for dtype in ('float32', 'float64'):
-        with tf_util.VariableStore(dtype).as_default():
+        with VariableStore(dtype).as_default():
             x = observations.encode_observation(space, tf.constant(ob, spec.dtype))
         assert x.dtype == dtype
         np.testing.assert_array_equal(x, encoded)

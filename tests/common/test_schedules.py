@@ -1,7 +1,12 @@
 import pytest
 
 from onpolicybaselines.common.schedules import (
-    ConstantSchedule, LinearSchedule, PiecewiseSchedule, Schedule, linear_interpolation)
+    ConstantSchedule,
+    LinearSchedule,
+    PiecewiseSchedule,
+    Schedule,
+    linear_interpolation,
+)
 
 
 @pytest.mark.parametrize('t, value', [

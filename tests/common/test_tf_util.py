@@ -12,7 +12,15 @@ import tensorflow as tf
 from onpolicybaselines import logger
 from onpolicybaselines.common import tf_util
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.tf_util import VariableStore, get_variable, variable_scope
+from onpolicybaselines.common.layers import layer_norm, standardize
+from onpolicybaselines.common.variables import (
+    VariableStore,
+    constant_initializer,
+    get_variable,
+    to_float,
+    uniform_initializer,
+    variable_scope,
+)
 
 
 def store_of_three(dtype='float64'):
@@ -37,7 +45,7 @@ def network(x):
 
 def test_variables_are_named_by_scope_in_creation_order():
     store = VariableStore()
-    ones = tf_util.constant_initializer(1.)
+    ones = constant_initializer(1.)
     with store.as_default():
         get_variable('z', [], ones)
         with variable_scope('b'):
@@ -59,7 +67,7 @@ def test_scope_of_a_common_beginning_is_another_scope():
     store = VariableStore()
     with store.as_default():
         for name in ('pi/w', 'pi2/w', 'pi'):
-            get_variable(name, [], tf_util.constant_initializer())
+            get_variable(name, [], constant_initializer())
     assert [v.name for v in store.in_scope('pi')] == ['pi/w:0']
 
 
@@ -96,22 +104,22 @@ def test_frozen_store_makes_no_variables():
     with store.as_default():
         network(tf.zeros([1, 3], tf.float64))
         with pytest.raises(RuntimeError, match="'pi/new'"):
-            get_variable('pi/new', [], tf_util.constant_initializer())
+            get_variable('pi/new', [], constant_initializer())
     assert list(store.variables) == ['pi/w', 'pi/b', 'vf/w']
 
 
 def test_stores_nest_and_scopes_end_with_an_error():
     outer, inner = VariableStore(), VariableStore('float64')
-    zero = tf_util.constant_initializer()
+    zero = constant_initializer()
     with outer.as_default():
         with variable_scope('a'):
             with inner.as_default():
                 get_variable('x', [], zero)
-                assert tf_util.to_float(tf.constant(1)).dtype == 'float64'
+                assert to_float(tf.constant(1)).dtype == 'float64'
             with pytest.raises(ZeroDivisionError), variable_scope('b'):
                 raise ZeroDivisionError
             get_variable('y', [], zero)
-        assert tf_util.to_float(tf.constant(1)).dtype == 'float32'
+        assert to_float(tf.constant(1)).dtype == 'float32'
     assert list(inner.variables) == ['x'] and list(outer.variables) == ['a/y']
 
 
@@ -121,7 +129,7 @@ def test_created_inside_a_compiled_function_once():
     @tf.function(autograph=False)
     def f(x):
         with store.as_default():
-            return x * get_variable('w', [], tf_util.constant_initializer(3.))
+            return x * get_variable('w', [], constant_initializer(3.))
 
     assert f(tf.constant(2.)) == 6
     store.variables['w'].assign(5.)
@@ -291,14 +299,14 @@ def test_lrelu():
 def test_standardize_and_layer_norm(epsilon):
     x = np.random.default_rng(0).standard_normal((4, 5)) * 3 + 1
     expected = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + epsilon)
-    np.testing.assert_allclose(tf_util.standardize(tf.constant(x), epsilon), expected, rtol=1e-12)
+    np.testing.assert_allclose(standardize(tf.constant(x), epsilon), expected, rtol=1e-12)
     store = VariableStore('float64')
     with store.as_default():
-        np.testing.assert_allclose(tf_util.layer_norm(tf.constant(x), epsilon), expected, rtol=1e-12)
+        np.testing.assert_allclose(layer_norm(tf.constant(x), epsilon), expected, rtol=1e-12)
         assert list(store.variables) == ['LayerNorm/beta', 'LayerNorm/gamma']
         store.variables['LayerNorm/beta'].assign(np.arange(5.))
         store.variables['LayerNorm/gamma'].assign(np.full(5, 2.))
-        np.testing.assert_allclose(tf_util.layer_norm(tf.constant(x), epsilon), 2 * expected + np.arange(5), rtol=1e-12)
+        np.testing.assert_allclose(layer_norm(tf.constant(x), epsilon), 2 * expected + np.arange(5), rtol=1e-12)
 
 
 def test_standardize_has_right_second_derivatives():
@@ -309,7 +317,7 @@ def test_standardize_has_right_second_derivatives():
     def gradient(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            f = tf.reduce_sum(u * tf.sin(tf_util.standardize(x, 1e-12)))
+            f = tf.reduce_sum(u * tf.sin(standardize(x, 1e-12)))
         return tape.gradient(f, x)
 
     with tf.GradientTape(persistent=True) as tape:
@@ -324,8 +332,8 @@ def test_standardize_has_right_second_derivatives():
 
 def test_initializers():
     np_random = np.random.default_rng(0)
-    np.testing.assert_array_equal(tf_util.constant_initializer(2.5)((2, 3), np_random), np.full((2, 3), 2.5))
-    x = tf_util.uniform_initializer(0.3)((1000,), np_random)
+    np.testing.assert_array_equal(constant_initializer(2.5)((2, 3), np_random), np.full((2, 3), 2.5))
+    x = uniform_initializer(0.3)((1000,), np_random)
     assert -0.3 <= x.min() < -0.29 and 0.29 < x.max() <= 0.3  # fails with probability 2 (59 / 60)^1000 = 1e-7
 
 

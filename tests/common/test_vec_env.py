@@ -16,8 +16,18 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from onpolicybaselines.bench.monitor import Monitor
 from onpolicybaselines.common import mpi_util
 from onpolicybaselines.common.vec_env import (
-    AlreadySteppingError, DummyVecEnv, GymVecEnv, NotSteppingError, ShmemVecEnv, SubprocVecEnv, VecEnvWrapper,
-    VecExtractDictObs, VecFrameStack, VecMonitor, as_vec_env)
+    AlreadySteppingError,
+    DummyVecEnv,
+    GymVecEnv,
+    NotSteppingError,
+    ShmemVecEnv,
+    SubprocVecEnv,
+    VecEnvWrapper,
+    VecExtractDictObs,
+    VecFrameStack,
+    VecMonitor,
+    as_vec_env,
+)
 from onpolicybaselines.common.vec_env.vec_env import clear_mpi_env_vars
 from onpolicybaselines.common.wrappers import ClipActionsWrapper
 

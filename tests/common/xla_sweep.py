@@ -12,7 +12,7 @@ import numpy as np
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
-from onpolicybaselines.common import xla
+from onpolicybaselines.common import compiled
 from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.trpo_mpi.trpo_mpi import make_functions
 
@@ -69,7 +69,7 @@ def main(which):
     wrong = [case for case in cases if differs(*case)]
     for case in wrong:
         print('differs:', *case)
-    print(f'{len(wrong)} of {len(cases)} differ by more than rounding ({xla.ULPS} units in the last place)')
+    print(f'{len(wrong)} of {len(cases)} differ by more than rounding ({compiled.ULPS} units in the last place)')
     return bool(wrong)
 
 

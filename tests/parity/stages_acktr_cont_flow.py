@@ -15,6 +15,8 @@ from mapping import SAME_NAMES, mapping, released_flow
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.acktr.policies import MlpPolicy
+from onpolicybaselines.common.layers import record_layer, standardize
+from onpolicybaselines.common.variables import VariableStore, constant_initializer, get_variable
 
 STAGES = Stages()
 
@@ -116,10 +118,10 @@ class ReleasedFlow:
         self.masks = masks(trace)
         self.shapes = variables(trace)
         self.prefix = next(iter(self.shapes)).split('Nlayer_')[0]
-        self.store = U.VariableStore()
+        self.store = VariableStore()
         with self.store.as_default():
             for name, shape in self.shapes.items():
-                U.get_variable(name, shape, U.constant_initializer())
+                get_variable(name, shape, constant_initializer())
 
     def get(self, name):
         return self.store.variables[self.prefix + name]
@@ -127,11 +129,11 @@ class ReleasedFlow:
     def network(self, name, x):
         for i, suffix in enumerate(['', '_1', '_2']):
             kernel, bias = self.get(f'{name}.dense{suffix}.kernel'), self.get(f'{name}.dense{suffix}.bias')
-            x = U.record_layer('dense', (kernel, bias), x, tf.matmul(x, kernel) + bias)
+            x = record_layer('dense', (kernel, bias), x, tf.matmul(x, kernel) + bias)
             if i < 2:
                 beta, gamma = self.get(f'{name}.LayerNorm{suffix}.beta'), self.get(f'{name}.LayerNorm{suffix}.gamma')
-                x = U.standardize(x, 1e-12)
-                x = tf.nn.relu(U.record_layer('scale_and_shift', (beta, gamma), x, x * gamma + beta))
+                x = standardize(x, 1e-12)
+                x = tf.nn.relu(record_layer('scale_and_shift', (beta, gamma), x, x * gamma + beta))
         return x
 
     def logp(self, ob, y):

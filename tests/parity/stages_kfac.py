@@ -15,6 +15,7 @@ import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.acktr.kfac import KfacOptimizer
 from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
+from onpolicybaselines.common.compiled import to_numpy
 
 STAGES = Stages()
 RUN = r'(pi|vf)_params_flat'
@@ -92,7 +93,7 @@ def run(part, fed=True):
             optimizer.cold_momentum = part['cold_momentum_flat'][boundaries[n]]
         optimizer.index, optimizer.log = n, {}
         values = update(*(x[n] for x in inputs))
-        rows.append({**U.to_numpy(optimizer.log), 'losses': values, 'vFv': optimizer.vFv, 'params': get(),
+        rows.append({**to_numpy(optimizer.log), 'losses': values, 'vFv': optimizer.vFv, 'params': get(),
                      'counters': [getattr(optimizer, name) for name in part.trace['counter_names'].tolist()],
                      'kfac_momentum': optimizer.kfac_momentum, 'cold_momentum': optimizer.cold_momentum,
                      'stats': [s.numpy() for block in optimizer.blocks for s in block.stats],

@@ -9,7 +9,7 @@ from onpolicybaselines import logger
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
-from onpolicybaselines.common.vec_env.util import as_vec_env
+from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
 from onpolicybaselines.trpo_mpi import trpo_mpi
 from onpolicybaselines.trpo_mpi.trpo_mpi import add_vtarg_and_adv, linesearch, make_functions, traj_segment_generator
 

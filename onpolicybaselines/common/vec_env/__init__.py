@@ -1,8 +1,8 @@
 """Vectorized environments: the interface, its implementations and wrappers."""
 from .dummy_vec_env import DummyVecEnv
+from .gym_vec_env import GymVecEnv, as_vec_env
 from .shmem_vec_env import ShmemVecEnv
 from .subproc_vec_env import SubprocVecEnv
-from .util import GymVecEnv, as_vec_env
 from .vec_env import AlreadySteppingError, NotSteppingError, VecEnv, VecEnvObservationWrapper, VecEnvWrapper
 from .vec_frame_stack import VecFrameStack
 from .vec_monitor import VecMonitor

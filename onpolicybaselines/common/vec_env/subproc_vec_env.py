@@ -11,7 +11,8 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
-from onpolicybaselines.common.vec_env.util import GymVecEnv, end_of_episode, render_env
+from onpolicybaselines.common.vec_env.gym_vec_env import GymVecEnv
+from onpolicybaselines.common.vec_env.util import end_of_episode, render_env
 from onpolicybaselines.common.vec_env.vec_env import clear_mpi_env_vars
 
 

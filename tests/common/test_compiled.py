@@ -13,7 +13,7 @@ from tensorflow.python.ops import control_flow_util
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.a2c.utils import fc
-from onpolicybaselines.common.xla import checked, concat
+from onpolicybaselines.common.compiled import checked, concat
 from onpolicybaselines.trpo_mpi import trpo_mpi
 
 HERE = pathlib.Path(__file__).parent
@@ -26,7 +26,7 @@ ISAS = [pytest.param(isa, marks=pytest.mark.skipif(flag not in HAS, reason=f'thi
 SIDE_BY_SIDE = """
 import numpy as np
 import tensorflow as tf
-from onpolicybaselines.common.xla import concat
+from onpolicybaselines.common.compiled import concat
 
 def joined(concat, heads):
     w = tf.ones([40, 12], tf.float64)

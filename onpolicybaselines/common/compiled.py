@@ -1,5 +1,7 @@
-"""What compiling by XLA takes: a concatenation that it compiles right, and a check of what it compiled."""
+"""Compiled functions of arrays; for XLA a concatenation that it compiles right, and a check of what it compiled."""
+import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -8,6 +10,40 @@ from onpolicybaselines import logger
 
 ROUNDING = 10  # an error of this many times what one unit in the last place of the arguments changes is rounding,
 ULPS = 100     # and so is one of this many units in the last place of the value
+
+
+def compiled(f: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable:
+    """`f` compiled once for arguments like `inputs`; takes arrays of any dtype that fits, gives numpy arrays.
+
+    xla: by XLA, which takes longer, once for each shape of arguments, and makes many small operations a few fast ones.
+    """
+    run = _traced(f, inputs)
+    if xla:
+        run = checked(_traced(f, inputs, jit_compile=True), f, instead=run)
+
+    def call(*args):
+        args = [_fitting(arg, spec) for (arg, spec) in zip(args, inputs, strict=True)]
+        return to_numpy((f if tf.config.functions_run_eagerly() else run)(*args))
+    return call
+
+
+def _traced(f, inputs, **kwargs):
+    compiled = tf.function(lambda *args: f(*args), input_signature=inputs, autograph=False, **kwargs)
+    concrete = functools.cache(compiled.get_concrete_function)  # calling `compiled` costs twice as much
+    return lambda *args: concrete()(*args)
+
+
+def _fitting(array, spec):
+    """The array as a tensor like `spec`, which `ConcreteFunction` does not check."""
+    tensor = tf.constant(array, spec.dtype)
+    if not spec.shape.is_compatible_with(tensor.shape):
+        raise ValueError(f'an array of shape {tensor.shape} does not fit {spec}')
+    return tensor
+
+
+def to_numpy(tensors: Any) -> Any:
+    """A structure of tensors as the same structure of arrays."""
+    return tf.nest.map_structure(lambda t: t.numpy() if tf.is_tensor(t) else t, tensors)
 
 
 def concat(values: Sequence[tf.Tensor], axis: int) -> tf.Tensor:

@@ -1,0 +1,88 @@
+"""Files that are whole or not there, and the revision of the code that wrote them."""
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import IO
+
+import numpy as np
+
+from onpolicybaselines.common.errors import UsageError
+
+_META = '__meta__'
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike, mode: str = 'w', **kwargs) -> Iterator[IO]:
+    """Open a file that takes the place of `path`, in one step, when all is written; after an exception the old one, if
+    any, is still there. Folders that are missing are made."""
+    path = os.path.abspath(os.path.expanduser(path))
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with tempfile.NamedTemporaryFile(mode, dir=os.path.dirname(path), suffix='.tmp', delete=False, **kwargs) as fh:
+        try:
+            yield fh
+            fh.flush()
+            os.fsync(fh.fileno())
+            os.chmod(fh.name, 0o644)
+            os.replace(fh.name, path)
+        except BaseException:
+            os.unlink(fh.name)
+            raise
+
+
+def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: dict | None = None) -> None:
+    """Write named arrays of numbers (and `meta`, JSON) as npz; an existing file survives a failure.
+
+    Raises ValueError or TypeError for what are no numbers and no JSON.
+    """
+    arrays = {name: np.asarray(value) for name, value in arrays.items()}
+    for name, value in arrays.items():
+        if not _is_numeric(value) or name == _META:
+            raise ValueError(f'{name!r} cannot be saved: {value.dtype} is no array of numbers')
+    with replacing(path, 'wb') as fh:
+        np.savez(fh, **arrays, **{_META: np.array(json.dumps(meta or {}))})
+
+
+def read_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
+    """(arrays by name, meta) of a file of `write_arrays`. Nothing in the file is ever executed.
+
+    Raises UsageError, one line, for a file that is not there or is not such a file.
+    """
+    file = os.path.expanduser(path)
+    if not os.path.isfile(file):
+        raise UsageError(f'no model file at {str(path)!r}')
+    try:
+        with open(file, 'rb') as fh, np.load(fh, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in data.files}
+        meta = json.loads(arrays.pop(_META).item())
+        if not isinstance(meta, dict) or not all(map(_is_numeric, arrays.values())):
+            raise ValueError('it holds more than arrays of numbers')
+    except Exception as e:  # whatever a foreign or damaged file makes numpy, zipfile and json raise
+        reason = ' '.join(f'{type(e).__name__}: {e}'.split())
+        raise UsageError(f'{str(path)!r} is not a model file written by --save_path ({reason})') from e
+    return arrays, meta
+
+
+def check_fits(path: str, meta: dict, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    """Raise UsageError, naming the first fault, if the arrays `found` in a file have not the names and shapes of those
+    `expected`."""
+    here, there = ({name: np.shape(value) for name, value in arrays.items()} for arrays in (expected, found))
+    for name in {**here, **there}:
+        if here.get(name) != there.get(name):
+            raise UsageError(f'{path!r} does not fit this policy: {name} is {there.get(name, "missing")} in the file '
+                             f'and {here.get(name, "missing")} here; it was saved with {meta.get("spec")}')
+
+
+def _is_numeric(array):
+    return isinstance(array, np.ndarray) and array.dtype.kind in 'biufc'
+
+
+def git_revision(folder: str | os.PathLike, abbrev: int = 40) -> str | None:
+    """Commit of the checkout that `folder` is in, with '-dirty' if it was changed; None outside one."""
+    try:
+        command = ['git', 'describe', '--always', '--dirty', f'--abbrev={abbrev}', '--exclude=*']
+        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,22 @@
+"""What the algorithms have in common around their updates."""
+from typing import Any
+
+import numpy as np
+
+from onpolicybaselines.common import set_global_seeds
+from onpolicybaselines.common.mpi_util import rank
+from onpolicybaselines.common.tf_util import single_threaded_session
+from onpolicybaselines.common.vec_env import VecEnv
+from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
+
+
+def begin(env: Any, seed: int | None) -> tuple[VecEnv, np.random.Generator]:
+    """What every `learn` begins with: (`env` as VecEnv, the rank's generator), all seeded, apart for each rank.
+
+    seed: of the run; a plain gymnasium environment gets seed + 10000 * rank, as upstream's. None: no two runs alike.
+    Raises TypeError for what is no environment.
+    """
+    single_threaded_session()
+    env = as_vec_env(env, seed=None if seed is None else seed + 10000 * rank())
+    set_global_seeds(seed)
+    return env, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank(),)))

@@ -1,0 +1,79 @@
+"""The one vocabulary of state: what a run would have to remember, as arrays and JSON values.
+
+Whatever changes while a run goes on (policies, optimisers, filters, environments, loggers, generators) is `Stateful`:
+`state()` gives a dictionary of ndarrays, JSON values and such dictionaries, of its own (later changes do not show in
+it); `set_state(state)` goes back to it and raises ValueError if it does not fit. What never changes after construction
+is not in it. Plain numpy generators are given and taken by `generator_state` and `set_generator_state`.
+"""
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+State = dict[str, Any]
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Anything with a state."""
+
+    def state(self) -> State:
+        """All that changes, as arrays and JSON values."""
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `state()` gave."""
+
+
+def generator_state(np_random: np.random.Generator | np.random.RandomState) -> State:
+    """The state of a numpy generator."""
+    if isinstance(np_random, np.random.RandomState):
+        return np_random.get_state(legacy=False)
+    return np_random.bit_generator.state
+
+
+def set_generator_state(np_random: np.random.Generator | np.random.RandomState, state: Mapping[str, Any]) -> None:
+    """Go back to what `generator_state` gave; raises ValueError for that of another kind of generator."""
+    if isinstance(np_random, np.random.RandomState):
+        np_random.set_state(dict(state))
+    else:
+        np_random.bit_generator.state = dict(state)
+
+
+def flatten(state: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], State]:
+    """(arrays by path, the rest for JSON) of a state; `unflatten` puts them together again.
+
+    >>> arrays, rest = flatten({'adam': {'m': np.zeros(2), 't': 3}, 'rewards': [1.0]})
+    >>> arrays
+    {'adam/m': array([0., 0.])}
+    >>> rest
+    {'adam': {'m': {'array': 'adam/m'}, 't': 3}, 'rewards': [1.0]}
+    """
+    arrays: dict[str, np.ndarray] = {}
+
+    def walk(value, path):
+        if isinstance(value, Mapping):
+            return {name: walk(part, f'{path}/{name}' if path else name) for name, part in value.items()}
+        if not isinstance(value, np.ndarray):
+            return value.item() if isinstance(value, np.generic) else value
+        if path in arrays:
+            raise ValueError(f'two parts of a state have the path {path!r}')
+        arrays[path] = value
+        return {'array': path}
+    return arrays, walk(state, '')
+
+
+def unflatten(arrays: Mapping[str, np.ndarray], rest: Any) -> Any:
+    """Undo `flatten`."""
+    if not isinstance(rest, Mapping):
+        return rest
+    if rest.keys() == {'array'}:
+        return arrays[rest['array']]
+    return {name: unflatten(arrays, part) for name, part in rest.items()}
+
+
+def check_shapes(name: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Raise ValueError, naming the first fault, unless a state of `name` has the expected keys and shapes of arrays."""
+    for key in {**expected, **found}:
+        here, there = (np.shape(part[key]) if key in part else 'missing' for part in (expected, found))
+        if here != there and not (isinstance(expected.get(key), list) and isinstance(found.get(key), list)):
+            raise ValueError(f'the state of {name} does not fit: {key!r} has shape {there}, needs {here}')

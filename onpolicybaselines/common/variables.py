@@ -1,0 +1,101 @@
+"""Named variables in creation order (what TF1's `get_variable` and `variable_scope` gave upstream), and initialisers.
+
+Upstream's networks are plain functions that create their variables by scope and name. They stay plain functions here:
+a `VariableStore` creates a variable the first time a name is asked for and returns it ever after, in creation order,
+which is upstream's order of the flat parameter vector.
+"""
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+_scope: contextvars.ContextVar = contextvars.ContextVar('variable scope')
+
+
+class VariableStore:
+    """Trainable variables by path ('pi/mlp_fc0/w'), in creation order.
+
+    dtype: of every variable; np_random: the numpy Generator that initialisers draw from.
+    """
+
+    def __init__(self, dtype: str = 'float32', np_random: np.random.Generator | None = None):
+        self.dtype = tf.as_dtype(dtype)
+        self.np_random = np.random.default_rng() if np_random is None else np_random
+        self.variables: dict[str, tf.Variable] = {}
+        self.frozen = False
+        self._substitutes: dict[str, tf.Tensor] = {}
+
+    @contextlib.contextmanager
+    def as_default(self) -> Iterator['VariableStore']:
+        """Make `get_variable` and `variable_scope` act on this store."""
+        token = _scope.set((self, ''))
+        try:
+            yield self
+        finally:
+            _scope.reset(token)
+
+    def get(self, name: str, shape: Sequence[int], initializer: Callable) -> tf.Tensor | tf.Variable:
+        """The variable `name`, created by `initializer(shape, np_random)` on first use."""
+        if name in self._substitutes:
+            return self._substitutes[name]
+        if name not in self.variables:
+            if self.frozen:
+                raise RuntimeError(f'variable {name!r} was asked for after the model was built')
+            with tf.init_scope():
+                value = np.broadcast_to(initializer(tuple(shape), self.np_random), shape)
+                self.variables[name] = tf.Variable(value, dtype=self.dtype, name=name)
+        variable = self.variables[name]
+        if tuple(variable.shape) != tuple(shape):
+            raise ValueError(f'variable {name!r} has shape {tuple(variable.shape)}, not {tuple(shape)}')
+        return variable
+
+    def in_scope(self, scope: str) -> list[tf.Variable]:
+        """The variables whose path starts with `scope`, in creation order."""
+        return [v for name, v in self.variables.items() if name.startswith(scope + '/')]
+
+    @contextlib.contextmanager
+    def substitute(self, var_list: Sequence[tf.Variable], theta: tf.Tensor) -> Iterator[None]:
+        """Within, networks read `var_list` from the flat vector `theta`: a loss becomes a function of theta."""
+        names = {id(v): name for name, v in self.variables.items()}
+        pieces = tf.split(theta, [v.shape.num_elements() for v in var_list])
+        before = self._substitutes
+        self._substitutes = before | {names[id(v)]: tf.reshape(piece, v.shape)
+                                      for (v, piece) in zip(var_list, pieces, strict=True)}
+        try:
+            yield
+        finally:
+            self._substitutes = before
+
+
+@contextlib.contextmanager
+def variable_scope(name: str) -> Iterator[None]:
+    """Prefix the names of variables made within by `name/`."""
+    store, prefix = _scope.get()
+    token = _scope.set((store, prefix + name + '/'))
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def get_variable(name: str, shape: Sequence[int], initializer: Callable) -> tf.Tensor | tf.Variable:
+    """The variable `name` of the current scope; `initializer(shape, np_random)` gives its first value."""
+    store, prefix = _scope.get()
+    return store.get(prefix + name, shape, initializer)
+
+
+def to_float(x: tf.Tensor) -> tf.Tensor:
+    """Cast to the dtype of the current store's variables."""
+    return tf.cast(x, _scope.get()[0].dtype)
+
+
+def constant_initializer(value: float = 0.0) -> Callable:
+    """Every element `value`."""
+    return lambda shape, np_random: np.full(shape, value)
+
+
+def uniform_initializer(limit: float) -> Callable:
+    """Uniform on [-limit, limit]."""
+    return lambda shape, np_random: np_random.uniform(-limit, limit, shape)

@@ -1,0 +1,122 @@
+"""Environments of gymnasium, single or vectorized, as VecEnvs."""
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers.vector import DictInfoToList
+
+from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
+from onpolicybaselines.common.vec_env.util import (
+    copy_obs_dict,
+    dict_to_obs,
+    end_of_episode,
+    obs_space_info,
+    obs_to_dict,
+)
+from onpolicybaselines.common.vec_env.vec_env import AlreadySteppingError, NotSteppingError, Obs, Step, VecEnv
+from onpolicybaselines.common.wrappers import ClipActionsWrapper
+
+
+class GymVecEnv(VecEnv):
+    """A gymnasium.vector.VectorEnv as VecEnv. Box actions are clipped to their bounds unless clip_actions=False.
+
+    ValueError if the VectorEnv does not reset an environment in the step in which its episode ends.
+    """
+
+    def __init__(self, venv: VectorEnv, clip_actions: bool = True) -> None:
+        mode = venv.metadata.get('autoreset_mode')
+        if mode is not AutoresetMode.SAME_STEP:
+            raise ValueError('%s has autoreset mode %s, SAME_STEP is needed: make it with gymnasium.make_vec(..., '
+                             "vectorization_mode='sync', vector_kwargs={'autoreset_mode': "
+                             'gymnasium.vector.AutoresetMode.SAME_STEP})' % (venv, getattr(mode, 'name', mode)))
+        obs_space_info(venv.single_observation_space)
+        VecEnv.__init__(self, venv.num_envs, venv.single_observation_space, venv.single_action_space)
+        self.venv = venv
+        self.spec, self.render_mode, self.metadata = venv.spec, venv.render_mode, venv.metadata
+        self.clip_actions = clip_actions and isinstance(self.action_space, gymnasium.spaces.Box)
+        self.waiting = False
+
+    def reset(self) -> Obs:
+        """See VecEnv.reset."""
+        if self.waiting:
+            self.step_wait()
+        obs, _ = self._reset()
+        return self._copy_obs(obs)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """See VecEnv.step_async."""
+        if self.waiting:
+            raise AlreadySteppingError()
+        if len(actions) != self.num_envs:
+            raise ValueError('%d environments need as many actions, got %r' % (self.num_envs, actions))
+        if self.clip_actions:
+            actions = np.clip(actions, self.action_space.low, self.action_space.high)
+        self._send(actions)
+        self.waiting = True
+
+    def step_wait(self) -> Step:
+        """See VecEnv.step_wait."""
+        if not self.waiting:
+            raise NotSteppingError()
+        self.waiting = False
+        obs, rews, terminated, truncated, infos = self._receive()
+        return self._copy_obs(obs), np.array(rews, np.float64), np.logical_or(terminated, truncated), infos
+
+    def close_extras(self) -> None:
+        """Close the VectorEnv."""
+        self.venv.close()
+
+    def get_images(self) -> list[np.ndarray]:
+        """See VecEnv.get_images."""
+        return list(self.venv.render())
+
+    def _reset(self) -> tuple[Any, Any]:
+        return self.venv.reset()
+
+    def _send(self, actions: np.ndarray) -> None:
+        self.actions = actions
+
+    def _receive(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, list[dict]]:
+        """Results of the pending step, with finished infos."""
+        obs, rews, terminated, truncated, infos = DictInfoToList(self.venv).step(self.actions)
+        for i in np.flatnonzero(np.logical_or(terminated, truncated)):
+            info, reset_info = infos[i]['final_info'], infos[i]
+            if 'episode' in reset_info:  # from gymnasium.wrappers.vector.RecordEpisodeStatistics
+                info['episode'] = reset_info['episode']
+            infos[i] = end_of_episode(info, reset_info['final_obs'], terminated[i], truncated[i])
+        return obs, rews, terminated, truncated, infos
+
+    def _copy_obs(self, obs: Any) -> Obs:
+        """`obs` in arrays of its own: VectorEnv may overwrite its arrays in the next step."""
+        return dict_to_obs(copy_obs_dict(obs_to_dict(obs)))
+
+
+def as_vec_env(env: Any, seed: int | None = None) -> VecEnv:
+    """`env` as VecEnv, whatever a user has; `seed` seeds a plain gymnasium.Env (the others are their maker's to seed).
+
+    A VecEnv, or another object with its methods (that of Stable-Baselines3, say), passes as it is; a
+    gymnasium.vector.VectorEnv becomes a GymVecEnv; a gymnasium.Env a DummyVecEnv of one, with Box actions clipped to
+    their bounds. TypeError for anything else.
+    """
+    if isinstance(env, VectorEnv):  # before the next line, as AsyncVectorEnv has these methods as well
+        return GymVecEnv(env)
+    if all(hasattr(env, name) for name in ('num_envs', 'step_async', 'step_wait')):
+        return env
+    if isinstance(env, gymnasium.Env):
+        env.reset(seed=seed)
+        env.action_space.seed(seed)
+        return DummyVecEnv([lambda: env if _clips_actions(env) else ClipActionsWrapper(env)])
+    raise TypeError('env must be a VecEnv, a gymnasium.vector.VectorEnv or a gymnasium.Env, got %s: an id is turned '
+                    'into an environment by gymnasium.make(id)' % type(env).__name__)
+
+
+def _clips_actions(env: gymnasium.Env) -> bool:
+    """Whether nothing is to be clipped, or a wrapper of `env` clips already."""
+    if not isinstance(env.action_space, gymnasium.spaces.Box):
+        return True
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, ClipActionsWrapper):
+            return True
+        env = env.env
+    return False
