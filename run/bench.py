@@ -33,6 +33,7 @@ import numpy as np
 from tqdm import tqdm
 
 from onpolicybaselines.common.mpi_util import rank
+from onpolicybaselines.common.timing import timing
 from run import figure
 
 POLICIES = {'Gaussian': {'policy': 'gaussian'}, 'GMM K=5': {'policy': 'gmm', 'gmm_components': 5},
@@ -40,8 +41,8 @@ POLICIES = {'Gaussian': {'policy': 'gaussian'}, 'GMM K=5': {'policy': 'gmm', 'gm
 ENVS = ('Hopper-v5', 'HalfCheetah-v5', 'Reacher-v5', 'Humanoid-v5')
 SKIP = 3  # updates before the measured ones
 CACHE = os.path.join(tempfile.gettempdir(), 'onpolicybaselines-bench-xla')  # TensorFlow reads what is there
-# what is timed within an iteration, by where it is called: module, name
-PHASES = {'gradient': 'compute_lossandgrad', 'Fisher products': 'compute_fvp', 'line search': 'compute_losses'}
+# the `timed` blocks of TRPO by the names they have in reports
+PHASES = {'computegrad': 'gradient', 'fvp': 'Fisher products', 'losses': 'line search', 'vf': 'value fit'}
 
 
 # ================================================================
@@ -107,41 +108,27 @@ def trained(env: str, updates: int = 10, profile: bool = False, **options) -> di
 
     options = {**defaults.mujoco(), 'xla': True, **options}
     env = gym.make(env)
-    with logger.scoped_configure(format_strs=[]), _profiled(trpo_mpi, watch) if profile else contextlib.nullcontext():
+    with logger.scoped_configure(format_strs=[]), _profiled(watch) if profile else contextlib.nullcontext():
         trpo_mpi.learn(env=_Timed(env, watch) if profile else env, total_timesteps=0, max_iters=SKIP + updates, seed=0,
                        callback=callback, **options)
     seconds = (times[-1] - times[SKIP]) / updates
     return {'steps_per_second': options['timesteps_per_batch'] * size() / seconds,
             'import': imported - start, 'first_iteration': times[1] - start,
             'memory_mib': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            'iteration': seconds, **{f'phase {name}': total / updates for name, total in watch.seconds.items()}}
+            'iteration': seconds, **{f'phase {PHASES.get(name, name)}': total / updates for name, total in watch.seconds.items()}}
 
 
 @contextlib.contextmanager
-def _profiled(trpo_mpi, watch):
+def _profiled(watch):
     """Within, TRPO tells `watch` of its parts."""
-    make_functions, generator = trpo_mpi.make_functions, trpo_mpi.traj_segment_generator
-
-    def timed_functions(pi, *args):
-        pi.actor = lambda stochastic, actor=pi.actor: watch.wrap('actor', actor(stochastic))
-        functions = make_functions(pi, *args)
-        for name, attribute in PHASES.items():
-            setattr(functions, attribute, watch.wrap(name, getattr(functions, attribute)))
-        return functions
-
-    def timed_generator(*args, **kwargs):
-        segments = generator(*args, **kwargs)
-        while True:
-            yield watch.wrap('sampling', next)(segments)
-
-    minimize = trpo_mpi.MpiAdam.minimize
-    trpo_mpi.make_functions, trpo_mpi.traj_segment_generator = timed_functions, timed_generator
-    trpo_mpi.MpiAdam.minimize = lambda *args, **kwargs: watch.wrap('value fit', minimize(*args, **kwargs))
+    from onpolicybaselines.common.policies import PolicyWithValue
+    actor = PolicyWithValue.actor
+    PolicyWithValue.actor = lambda *args: watch.wrap('actor', actor(*args))
     try:
-        yield
+        with timing() as watch.seconds:
+            yield
     finally:
-        trpo_mpi.make_functions, trpo_mpi.traj_segment_generator = make_functions, generator
-        trpo_mpi.MpiAdam.minimize = minimize
+        PolicyWithValue.actor = actor
 
 
 def acktr(env: str, updates: int = 8, **options) -> dict:
@@ -298,7 +285,7 @@ def profile(args: argparse.Namespace) -> None:
     cases = {f'{env} {name}': {'what': 'trained', 'env': env, 'profile': True, **options}
              for env in args.envs for name, options in POLICIES.items()}
     medians = record.measure_in_turn(cases, args.repeats)
-    parts = ('physics', 'actor', 'other sampling', *PHASES, 'value fit', 'rest')
+    parts = ('physics', 'actor', 'other sampling', *PHASES.values(), 'rest')
     rows = [('task', *parts, 'sum, ms')]
     for case, result in medians.items():
         ms = {key.removeprefix('phase '): 1000 * value for key, value in result.items() if key.startswith('phase ')}

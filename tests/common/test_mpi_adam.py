@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from onpolicybaselines.common.mpi_adam import MpiAdam
+from onpolicybaselines.common.mpi_fit import minimize
 
 
 def make_variables():
@@ -48,7 +49,7 @@ def test_numpy_stepsize_does_not_change_the_arithmetic():
     np.testing.assert_array_equal(*states)
 
 
-def test_resumes_from_its_attributes():
+def test_resumes_from_its_state():
     whole, first, second = (MpiAdam(make_variables()) for _ in range(3))
     g = make_gradients(0)
     for i in range(5):
@@ -56,10 +57,14 @@ def test_resumes_from_its_attributes():
     for i in range(2):
         first.update(g[i], 0.1)
     second.setfromflat(first.getflat())
-    second.m, second.v, second.t = first.m.copy(), first.v.copy(), first.t
+    state = first.state()
+    first.update(g[4], 0.1)  # which does not show in it
+    second.set_state(state)
     for i in range(2, 5):
         second.update(g[i], 0.1)
     np.testing.assert_array_equal(second.getflat(), whole.getflat())
+    with pytest.raises(ValueError, match="MpiAdam does not fit: 'm' has shape"):
+        second.set_state({**state, 'm': np.zeros(13)})
 
 
 def quadratic(theta, centre, weight):
@@ -81,7 +86,7 @@ def test_updates_in_one_call(xla):
     """They are those of `update`, one after the other, and begin where earlier ones ended."""
     arrays, minibatches = quadratic_data()
     one, other = MpiAdam(make_variables()), MpiAdam(make_variables())
-    fit = one.minimize(quadratic, *SPECS, xla=xla)
+    fit = minimize(one, quadratic, *SPECS, xla=xla)
     fit(arrays, minibatches[:3], 0.1)
     fit(arrays, minibatches[3:], 0.05)
     for i, rows in enumerate(minibatches):
@@ -95,7 +100,7 @@ def test_updates_in_one_call(xla):
 def test_no_updates_in_one_call():
     adam = MpiAdam(make_variables())
     before = adam.getflat()
-    adam.minimize(quadratic, *SPECS)(quadratic_data()[0], [], 0.1)
+    minimize(adam, quadratic, *SPECS)(quadratic_data()[0], [], 0.1)
     np.testing.assert_array_equal(adam.getflat(), before)
     assert adam.t == 0
 
@@ -106,7 +111,7 @@ def test_not_finite_gradient_in_one_call_changes_nothing():
     adam = MpiAdam(make_variables())
     before = adam.getflat()
     with pytest.raises(FloatingPointError, match='a gradient of updates 1 to 7 is not finite'):
-        adam.minimize(quadratic, *SPECS)((centre, weight), minibatches, 0.1)
+        minimize(adam, quadratic, *SPECS)((centre, weight), minibatches, 0.1)
     np.testing.assert_array_equal(adam.getflat(), before)
     assert adam.t == 0 and not adam.m.any() and not adam.v.any()
 
@@ -129,6 +134,7 @@ RANKS = """
     import numpy as np
     import tensorflow as tf
     from onpolicybaselines.common.mpi_adam import MpiAdam
+    from onpolicybaselines.common.mpi_fit import minimize
     from onpolicybaselines.common.mpi_util import get_comm, sync_from_root
 
     comm = get_comm()
@@ -179,7 +185,7 @@ RANKS = """
     specs = tf.TensorSpec([None, 14]), tf.TensorSpec([None])
     for name, scale in (('fit mean', True), ('fit sum', False)):
         adam = MpiAdam(make_variables(offset=comm.rank), scale_grad_by_procs=scale)
-        fit = adam.minimize(quadratic, *specs)
+        fit = minimize(adam, quadratic, *specs)
         fit((gradients, gradients[:, 0]), [np.array([0, 1]), np.array([2, 4 - comm.rank])], 0.1)
         out[name] = parameters(adam)
     out['fit not finite'] = gathered_error(fit, (np.tile(bad, (3, 1)), gradients[:3, 0]), [np.arange(3)], 0.1)
@@ -213,7 +219,7 @@ def test_two_ranks_equal_one_with_the_combined_gradient(two_ranks, name, scale):
 def test_two_ranks_fit_like_one_with_the_rows_of_both(two_ranks, name, scale):
     data = np.concatenate([make_gradients(0), make_gradients(1)])
     adam = MpiAdam(make_variables())
-    adam.minimize(lambda *args: scale * quadratic(*args), *SPECS)(
+    minimize(adam, lambda *args: scale * quadratic(*args), *SPECS)(
         (data, data[:, 0]), [np.array([0, 1, 5, 6]), np.array([2, 4, 7, 8])], 0.1)
     for theta in two_ranks[f'fit {name}']:
         np.testing.assert_allclose(np.array(theta, 'float32'), adam.getflat(), rtol=1e-6)

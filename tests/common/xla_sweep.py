@@ -14,7 +14,7 @@ import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.common import compiled
 from onpolicybaselines.common.policies import build_policy
-from onpolicybaselines.trpo_mpi.trpo_mpi import make_functions
+from onpolicybaselines.trpo_mpi.losses import make_functions
 
 SHORT = [('gaussian', {}, 3, 'float32', 40, 'hessian'), ('gaussian', {}, 6, 'float64', 40, 'gauss_newton'),
          ('gmm', {'gmm_components': 3}, 2, 'float64', 40, 'gauss_newton'),  # was wrong with AVX2

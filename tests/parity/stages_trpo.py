@@ -3,7 +3,6 @@
 Every stage starts from recorded inputs, so that no error of an earlier one is counted again. The modules of the two
 traces choose the stages and their tolerances.
 """
-import dataclasses
 import functools
 from unittest import mock
 
@@ -17,9 +16,11 @@ from stages_gae import advantages_of
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.common.cg import cg
 from onpolicybaselines.common.mpi_adam import MpiAdam
+from onpolicybaselines.common.mpi_fit import minimize
 from onpolicybaselines.common.mpi_running_mean_std import RunningMeanStd
 from onpolicybaselines.common.policies import build_policy
-from onpolicybaselines.trpo_mpi import trpo_mpi
+from onpolicybaselines.trpo_mpi import trust_region
+from onpolicybaselines.trpo_mpi.losses import loss_names, make_functions
 
 FVP_ROWS = slice(None, None, 5)  # the originals' subsample
 
@@ -34,7 +35,7 @@ class Port:
         self.pi = build_policy(spaces_of(trace['it0_ob'], trace['it0_ac']), 'mlp', value_network='copy',
                                normalize_observations=True, **self._policy_kwargs(trace))(np.random.default_rng(0))
         ent_coef = trace['hp_entcoeff' if self.is_flow else 'hp_ent_coef']
-        self.functions = trpo_mpi.make_functions(self.pi, float(ent_coef), 'released' if self.is_flow else 'hessian')
+        self.functions = make_functions(self.pi, float(ent_coef), 'released' if self.is_flow else 'hessian')
         self.policy = mapping(self.pi.var_list, trace['pi_var_names'], trace['pi_var_shapes'],
                               released_flow(trace['flow_masks']) if self.is_flow else SAME_NAMES)
         self.value = mapping(self.pi.vf_var_list, trace['vf_var_names'], trace['vf_var_shapes'],
@@ -42,8 +43,8 @@ class Port:
         self.set_policy, self.set_value = U.SetFromFlat(self.pi.var_list), U.SetFromFlat(self.pi.vf_var_list)
         self.get_value = U.GetFlat(self.pi.vf_var_list)
         thvf, ret = tf.TensorSpec(self.get_value().shape), tf.TensorSpec([None])
-        self.compute_vfgrad = U.function(self.functions.vflossandgrad, thvf, self.pi.X, ret)
-        self.fit_value = lambda adam: adam.minimize(self.functions.vflossandgrad, self.pi.X, ret)
+        self.compute_vfgrad = U.function(self.functions.compute_vflossandgrad, thvf, self.pi.X, ret)
+        self.fit_value = lambda adam: minimize(adam, self.functions.compute_vflossandgrad, self.pi.X, ret)
 
     def _policy_kwargs(self, trace):
         shapes = dict(zip(trace['vf_var_names'].tolist(), trace['vf_var_shapes'], strict=True))
@@ -85,7 +86,7 @@ class Port:
     def losses(self, values):
         """Losses that can be compared, [..., n]: all but the flow's entropy, which used noise that was not recorded."""
         names = self.trace['loss_names'].tolist()
-        assert names == trpo_mpi.loss_names
+        assert names == loss_names
         return np.asarray(values)[..., [name != 'entropy' or not self.is_flow for name in names]]
 
 
@@ -213,10 +214,10 @@ def updated(port, part, compute_fvp):
     """
     port.use_filter(part)
     trace, functions = part.trace, port.functions
-    functions = dataclasses.replace(functions, compute_fvp=compute_fvp)
+    functions = functions._replace(compute_fvp=compute_fvp)
     *args, noise = port.batch(part)
-    with mock.patch.object(trpo_mpi, 'linesearch', wraps=trpo_mpi.linesearch) as linesearch:
-        result = trpo_mpi.trust_region_step(
+    with mock.patch.object(trust_region, 'linesearch', wraps=trust_region.linesearch) as linesearch:
+        result = trust_region.trust_region_step(
             functions, port.theta(part), args, noise, max_kl=float(trace['hp_max_kl']),
             cg_iters=int(trace['hp_cg_iters']), cg_damping=float(trace['hp_cg_damping']))
     return result, linesearch.call_args and linesearch.call_args.args
@@ -286,7 +287,7 @@ def searched(part):
         trials.append(np.array(port.functions.compute_losses(th, theta, *port.batch(part))))
         return trials[-1]
 
-    return trpo_mpi.linesearch(losses_at, theta, port.policy.ours(part['fullstep']), part['lossbefore'],
+    return trust_region.linesearch(losses_at, theta, port.policy.ours(part['fullstep']), part['lossbefore'],
                                float(part['expectedimprove']), max_kl=float(part.trace['hp_max_kl'])), trials
 
 
@@ -318,8 +319,8 @@ def value_fit(part):
     adam = MpiAdam(port.pi.vf_var_list)
     before = trace.part(f'it{int(part.label.removeprefix("it")) - 1}')
     if 'adam_t_after' in before:
-        adam.m, adam.v = (port.value.ours(before[f'adam_{name}_after']) for name in 'mv')
-        adam.t = int(before['adam_t_after'])
+        moments = {name: port.value.ours(before[f'adam_{name}_after']) for name in 'mv'}
+        adam.set_state({**moments, 't': before['adam_t_after']})
     arrays = part['ob'], part['tdlamret']
     *most, last = part['vf_minibatch_inds']
     grads = []

@@ -9,7 +9,7 @@ import stages_trpo as trpo
 import tensorflow as tf
 from harness import Stages, iterations
 
-from onpolicybaselines.trpo_mpi.trpo_mpi import make_functions
+from onpolicybaselines.trpo_mpi.losses import make_functions
 
 STAGES = Stages()
 

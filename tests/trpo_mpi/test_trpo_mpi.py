@@ -1,4 +1,6 @@
 """The parts of TRPO: segments, advantages, losses, Fisher-vector products, line search, whole updates."""
+import copy
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -8,10 +10,13 @@ import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.policies import build_policy
+from onpolicybaselines.common.state import generator_state, set_generator_state
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
 from onpolicybaselines.trpo_mpi import trpo_mpi
-from onpolicybaselines.trpo_mpi.trpo_mpi import add_vtarg_and_adv, linesearch, make_functions, traj_segment_generator
+from onpolicybaselines.trpo_mpi.losses import make_functions
+from onpolicybaselines.trpo_mpi.trpo_mpi import add_vtarg_and_adv, traj_segment_generator
+from onpolicybaselines.trpo_mpi.trust_region import linesearch, trust_region_step
 
 POLICIES = {
     'gaussian': {},
@@ -170,7 +175,7 @@ def test_segments_value_the_end_of_time_limits_only():
     def limited(terminate_at):
         return lambda: gym.wrappers.TimeLimit(Line(terminate_at), 4)
     env = DummyVecEnv([limited(None), limited(3), limited(4)])  # cut, terminated, both at once
-    pi, (seg,) = segments(env, 8, 1)
+    pi, (seg,) = segments(env, 24, 1)
     np.testing.assert_array_equal(seg['finalvpred'][:, 1:], 0)
     np.testing.assert_array_equal(seg['finalvpred'][[0, 1, 2, 4, 5, 6], 0], 0)
     final_ob = np.array([seg['ob'][3, 0, 0] + 0.3 * seg['ac'][3, 0, 0], 0.4])
@@ -178,6 +183,34 @@ def test_segments_value_the_end_of_time_limits_only():
     assert sorted(seg['ep_lens']) == [3, 3, 4, 4, 4, 4]
     np.testing.assert_array_equal(seg['nextvpred'][[0, 2]], 0)
     assert seg['nextvpred'][1] != 0
+
+
+def test_segments_go_on_from_their_state_and_that_of_environment_and_noise():
+    """In fresh objects, bit for bit, in the middle of episodes."""
+    def fresh():
+        env = DummyVecEnv([lambda: gym.wrappers.TimeLimit(Line(7), 5)] * 2)
+        pi = small_policy('gaussian', 'float32', env)
+        return pi, env, traj_segment_generator(pi, env, 24, stochastic=True)
+
+    pi, env, segs = fresh()
+    assert segs.state() == {}
+    next(segs)
+    state, noise, envs = (copy.deepcopy(x) for x in (segs.state(), generator_state(pi.np_random), env.envs))
+    expected = [next(segs) for _ in range(2)]
+
+    pi, env, segs = fresh()
+    env.envs = envs
+    segs.set_state(state)
+    set_generator_state(pi.np_random, noise)
+    for want in expected:
+        got = next(segs)
+        assert got.keys() == want.keys()
+        for name, array in want.items():
+            np.testing.assert_array_equal(got[name], array)
+    with pytest.raises(ValueError, match="Segments does not fit: 'ob' has shape"):
+        segs.set_state({**state, 'ob': state['ob'][:1]})
+    segs.set_state({})
+    assert next(segs)['new'][0].all()
 
 
 def test_not_finite_rewards_end_a_run_with_a_line_that_says_where():
@@ -402,7 +435,7 @@ def test_step_improves_the_surrogate_within_the_trust_region(name):
     pi = small_policy(name)
     th, ob, ac, atarg, noise = batch_of(pi, 200)
     functions = make_functions(pi, fisher='gauss_newton')
-    thnew, meanlosses, info = trpo_mpi.trust_region_step(functions, th, (ob, ac, atarg), noise, **STEP)
+    thnew, meanlosses, info = trust_region_step(functions, th, (ob, ac, atarg), noise, **STEP)
     assert info['stepsize'] > 0 and info['neg_curvature'] == 0
     surr, kl = functions.compute_losses(thnew, th, ob, ac, atarg, noise)[:2]
     assert surr > atarg.mean() and kl <= 0.015
@@ -418,8 +451,8 @@ def test_step_of_a_gaussian_is_the_natural_gradient():
     F = dense(functions, th, ob, ac) + 0.1 * np.eye(th.size)
     direction = np.linalg.solve(F, g)
     fullstep = direction / np.sqrt(.5 * direction @ F @ direction / 1e-6)
-    thnew, _, info = trpo_mpi.trust_region_step(functions, th, (ob, ac, atarg), noise, max_kl=1e-6, cg_iters=100,
-                                                cg_damping=0.1, fvp_subsample=1)
+    thnew, _, info = trust_region_step(functions, th, (ob, ac, atarg), noise, max_kl=1e-6, cg_iters=100,
+                                       cg_damping=0.1, fvp_subsample=1)
     assert info['stepsize'] == 1.0
     # CG leaves a residual of norm 1e-5 at most, and F >= 0.1; normalising the step can double the error
     scale = np.linalg.norm(fullstep) / np.linalg.norm(direction)
@@ -429,8 +462,8 @@ def test_step_of_a_gaussian_is_the_natural_gradient():
 def test_step_with_negative_curvature_leaves_the_policy_and_says_so():
     pi = small_policy('gaussian')
     th, ob, ac, atarg, noise = batch_of(pi, 50)
-    thnew, meanlosses, info = trpo_mpi.trust_region_step(make_functions(pi), th, (ob, ac, atarg), noise, max_kl=0.01,
-                                                         cg_iters=10, cg_damping=-1e6)
+    thnew, meanlosses, info = trust_region_step(make_functions(pi), th, (ob, ac, atarg), noise, max_kl=0.01,
+                                                cg_iters=10, cg_damping=-1e6)
     assert info['neg_curvature'] == 1 and info['stepsize'] == 0 and thnew is th
     np.testing.assert_allclose(meanlosses[0], atarg.mean(), rtol=1e-6)
 
@@ -438,7 +471,7 @@ def test_step_with_negative_curvature_leaves_the_policy_and_says_so():
 def test_step_without_gradient_leaves_the_policy():
     pi = small_policy('gaussian')
     th, ob, ac, atarg, noise = batch_of(pi, 50)
-    thnew, _, info = trpo_mpi.trust_region_step(make_functions(pi), th, (ob, ac, 0 * atarg), noise, **STEP)
+    thnew, _, info = trust_region_step(make_functions(pi), th, (ob, ac, 0 * atarg), noise, **STEP)
     assert thnew is th and info['stepsize'] == 0 and info['neg_curvature'] == 0
 
 
@@ -480,7 +513,7 @@ def test_the_fisher_matrix_is_the_hessian_of_closed_forms_only(name, default, ot
 @pytest.mark.parametrize('when, seen', [('before', [256, 512]), ('after', [0, 256])])
 def test_the_filter_takes_in_a_batch_before_the_update_or_after(monkeypatch, when, seen):
     counts, policies = [], []
-    update = trpo_mpi.trust_region_step
+    update = trust_region_step
 
     def spied(*args, **kwargs):
         counts.append(round(float(policies[-1].ob_rms.state()['count'])))

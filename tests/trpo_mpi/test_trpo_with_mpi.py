@@ -13,10 +13,12 @@ UPDATE = '''
     import onpolicybaselines.common.tf_util as U
     from onpolicybaselines import logger
     from onpolicybaselines.common.mpi_adam import MpiAdam
+    from onpolicybaselines.common.mpi_fit import minimize
     from onpolicybaselines.common.mpi_moments import mpi_moments
     from onpolicybaselines.common.mpi_util import check_synced, rank, size
     from onpolicybaselines.common.policies import build_policy
-    from onpolicybaselines.trpo_mpi import trpo_mpi
+    from onpolicybaselines.trpo_mpi.losses import make_functions
+    from onpolicybaselines.trpo_mpi.trust_region import trust_region_step
 
     logger.configure(sys.argv[1], [])
     policy, fisher = sys.argv[2:4]
@@ -36,13 +38,13 @@ UPDATE = '''
 
     pi.ob_rms.update(ob)
     mean, std, _ = mpi_moments(adv)
-    functions = trpo_mpi.make_functions(pi, fisher=fisher)
-    th, losses, info = trpo_mpi.trust_region_step(
+    functions = make_functions(pi, fisher=fisher)
+    th, losses, info = trust_region_step(
         functions, U.GetFlat(pi.var_list)(), (ob, ac, (adv - mean) / std), noise,
         max_kl=0.01, cg_iters=4, cg_damping=0.1)
     check_synced(th, 'policy')
     adam = MpiAdam(pi.vf_var_list)
-    fit = adam.minimize(functions.vflossandgrad, pi.X, tf.TensorSpec([None]))
+    fit = minimize(adam, functions.compute_vflossandgrad, pi.X, tf.TensorSpec([None]))
     fit((ob, ret), [np.arange(len(ob))] * 3, 1e-3)
     adam.check_synced()
     if rank() == 0:
