@@ -115,7 +115,8 @@ def trained(env: str, updates: int = 10, profile: bool = False, **options) -> di
     return {'steps_per_second': options['timesteps_per_batch'] * size() / seconds,
             'import': imported - start, 'first_iteration': times[1] - start,
             'memory_mib': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            'iteration': seconds, **{f'phase {PHASES.get(name, name)}': total / updates for name, total in watch.seconds.items()}}
+            'iteration': seconds, **{f'phase {PHASES.get(name, name)}': total / updates
+                                     for name, total in watch.seconds.items() if name != 'cg'}}
 
 
 @contextlib.contextmanager
