@@ -1,8 +1,6 @@
 """Conjugate gradients (upstream: baselines/common/cg.py)."""
 from collections.abc import Callable
-
 import numpy as np
-
 
 def cg(f_Ax: Callable[[np.ndarray], np.ndarray], b: np.ndarray, cg_iters: int = 10,
        callback: Callable[[np.ndarray], None] | None = None, verbose: bool = False,
@@ -21,6 +19,10 @@ def cg(f_Ax: Callable[[np.ndarray], np.ndarray], b: np.ndarray, cg_iters: int = 
 
     Returns:
         x [n]. The curvature is not checked: for an indefinite A the residual may grow.
+
+    >>> A = np.array([[4., 1.], [1., 3.]])
+    >>> cg(A.dot, np.array([1., 2.])).round(6)  # (1/11, 7/11), after two iterations
+    array([0.090909, 0.636364])
     """
     b = np.asarray(b, np.result_type(b, np.float32))
     if b.ndim != 1:
@@ -30,27 +32,28 @@ def cg(f_Ax: Callable[[np.ndarray], np.ndarray], b: np.ndarray, cg_iters: int = 
     x = np.zeros_like(b)
     rdotr = r.dot(r)
 
-    if verbose: print('%10s %10s %10s' % ('iter', 'r.r', '|x|'))
+    fmtstr = "%10i %10.3g %10.3g"
+    titlestr = "%10s %10s %10s"
+    if verbose: print(titlestr % ("iter", "r.r", "|x|"))
 
-    def report(i: int) -> None:
-        if callback is not None: callback(x)
-        if verbose: print('%10i %10.3g %10.3g' % (i, rdotr, np.linalg.norm(x)))
-
-    n_iters = 0
-    while n_iters < cg_iters and rdotr != 0:  # r = 0 (so for b = 0): x is exact, the step below would be 0/0
-        report(n_iters)
+    i = -1
+    for i in range(cg_iters if rdotr else 0):  # r = 0: x is exact, the step would be 0/0
+        if callback is not None:
+            callback(x)
+        if verbose: print(fmtstr % (i, rdotr, np.linalg.norm(x)))
         z = np.asarray(f_Ax(p), b.dtype)
         v = rdotr / p.dot(z)
-        x += v * p
-        r -= v * z
+        x += v*p
+        r -= v*z
         newrdotr = r.dot(r)
-        mu = newrdotr / rdotr
-        p = r + mu * p
+        mu = newrdotr/rdotr
+        p = r + mu*p
 
         rdotr = newrdotr
-        n_iters += 1
-        if rdotr < residual_tol:
+        if rdotr < residual_tol or rdotr == 0:
             break
 
-    report(n_iters)
+    if callback is not None:
+        callback(x)
+    if verbose: print(fmtstr % (i+1, rdotr, np.linalg.norm(x)))
     return x

@@ -35,3 +35,16 @@ def check_finite(whole: str, environments: bool = True, **arrays: np.ndarray) ->
             place = tuple(np.argwhere(~np.isfinite(array))[0][:1 + environments])
             environment = f', environment {place[1]}' if environments else ''
             raise FloatingPointError(f'{name} is not finite at step {place[0]} of {whole}{environment}: {array[place]}')
+
+
+def check_positive(name: str, value: int) -> None:
+    """Raise ValueError unless the count `value` is at least 1."""
+    if value < 1:
+        raise ValueError(f'{name} must be at least 1, got {value}')
+
+
+def check_same_shape(ndim: int, **arrays: np.ndarray) -> None:
+    """Raise ValueError unless two arrays have one shape of `ndim` dimensions."""
+    one, other = shapes = [array.shape for array in arrays.values()]
+    if one != other or len(one) != ndim:
+        raise ValueError(f'{" and ".join(arrays)} need one {ndim}-d shape, got {" and ".join(map(str, shapes))}')

@@ -3,6 +3,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from onpolicybaselines.common.checks import check_positive
+
 
 class Dataset(object):
     """Named arrays with a common first axis, handed out in minibatches.
@@ -36,21 +38,26 @@ class Dataset(object):
         if self.deterministic:
             return
         perm = np.arange(self.n)
-        _shuffle(perm, self.np_random)
+        (self.np_random or np.random).shuffle(perm)
 
         for key in self.data_map:
             self.data_map[key] = self.data_map[key][perm]
 
     def next_batch(self, batch_size: int) -> dict[str, np.ndarray]:
         """Return the next `batch_size` rows, or those left before the end; after the end it starts over."""
-        _check_positive('batch_size', batch_size)
+        check_positive('batch_size', batch_size)
         if self._next_id >= self.n:
             self._next_id = 0
             if self.enable_shuffle: self.shuffle()
 
         cur_id = self._next_id
-        self._next_id = min(cur_id + batch_size, self.n)
-        return {key: array[cur_id:self._next_id] for key, array in self.data_map.items()}
+        cur_batch_size = min(batch_size, self.n - self._next_id)
+        self._next_id += cur_batch_size
+
+        data_map = dict()
+        for key in self.data_map:
+            data_map[key] = self.data_map[key][cur_id:cur_id+cur_batch_size]
+        return data_map
 
     def iterate_once(self, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
         """Yield the full batches of one pass; a final batch smaller than `batch_size` is left out."""
@@ -63,7 +70,9 @@ class Dataset(object):
 
     def subset(self, num_elements: int, deterministic: bool = True) -> 'Dataset':
         """Return a Dataset of the first `num_elements` rows in their present order."""
-        data_map = {key: array[:num_elements] for key, array in self.data_map.items()}
+        data_map = dict()
+        for key in self.data_map:
+            data_map[key] = self.data_map[key][:num_elements]
         return Dataset(data_map, deterministic, np_random=self.np_random)
 
 
@@ -85,26 +94,14 @@ def iterbatches(arrays: Sequence[np.ndarray], *, num_batches: int | None = None,
     """
     if (num_batches is None) == (batch_size is None):
         raise ValueError('Provide num_batches or batch_size, but not both')
-    if batch_size is None:
-        _check_positive('num_batches', num_batches)
-    else:
-        _check_positive('batch_size', batch_size)
+    check_positive(*(('num_batches', num_batches) if batch_size is None else ('batch_size', batch_size)))
     arrays = tuple(map(np.asarray, arrays))
-    n = len(arrays[0])
-    if any(len(a) != n for a in arrays):
+    n = arrays[0].shape[0]
+    if any(a.shape[0] != n for a in arrays[1:]):
         raise ValueError(f'arrays need one length, got {[len(a) for a in arrays]}')
     inds = np.arange(n)
-    if shuffle: _shuffle(inds, np_random)
-    sections = num_batches if batch_size is None else np.arange(batch_size, n, batch_size)
+    if shuffle: (np_random or np.random).shuffle(inds)
+    sections = np.arange(0, n, batch_size)[1:] if num_batches is None else num_batches
     for batch_inds in np.array_split(inds, sections):
         if include_final_partial_batch or len(batch_inds) == (batch_size or len(batch_inds)):
             yield tuple(a[batch_inds] for a in arrays)
-
-
-def _shuffle(inds: np.ndarray, np_random: np.random.Generator | None) -> None:
-    (np.random if np_random is None else np_random).shuffle(inds)
-
-
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f'{name} must be at least 1, got {value}')

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from onpolicybaselines.common.checks import check_same_shape
+
 
 def discount(x: np.ndarray, gamma: float) -> np.ndarray:
     """Discounted sums along axis 0: y[t] = x[t] + gamma x[t+1] + ... + gamma^k x[t+k], where k = T - t - 1.
@@ -25,27 +27,22 @@ def explained_variance(ypred: np.ndarray, y: np.ndarray) -> float:
     1 is a perfect prediction, 0 is as good as a constant, below 0 is worse than that; NaN if y is constant.
     Both are vectors [n]; raises ValueError otherwise.
     """
-    _check_same_shape(ypred, y, ndim=1)
+    check_same_shape(1, ypred=ypred, y=y)
     vary = np.var(y)
-    return np.nan if vary == 0 else 1 - np.var(y - ypred) / vary
+    return np.nan if vary==0 else 1 - np.var(y-ypred)/vary
 
 
 def explained_variance_2d(ypred: np.ndarray, y: np.ndarray) -> np.ndarray:
     """`explained_variance` of each column of [n, k] arrays, as [k]; 0 where Var[y] < 1e-10."""
-    _check_same_shape(ypred, y, ndim=2)
+    check_same_shape(2, ypred=ypred, y=y)
     vary = np.var(y, axis=0)
-    constant = vary < 1e-10
-    return np.where(constant, 0, 1 - np.var(y - ypred, axis=0) / np.where(constant, 1, vary))
-
-
-def _check_same_shape(ypred: np.ndarray, y: np.ndarray, ndim: int) -> None:
-    if ypred.shape != y.shape or y.ndim != ndim:
-        raise ValueError(f'ypred and y need one {ndim}-d shape, got {ypred.shape} and {y.shape}')
-
+    out = 1 - np.var(y-ypred, axis=0)/np.maximum(vary, 1e-10)
+    out[vary < 1e-10] = 0
+    return out
 
 def ncc(ypred: np.ndarray, y: np.ndarray) -> float:
     """Normalised cross-correlation (Pearson's r) of two vectors."""
-    return np.corrcoef(ypred, y)[1, 0]
+    return np.corrcoef(ypred, y)[1,0]
 
 
 def flatten_arrays(arrs: Sequence[np.ndarray]) -> np.ndarray:
@@ -58,11 +55,17 @@ def unflatten_vector(vec: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list
 
     Raises ValueError if the shapes do not use up the vector exactly.
     """
-    sizes = [math.prod(shape) for shape in shapes]
-    if vec.shape != (sum(sizes),):
-        raise ValueError(f'shapes hold {sum(sizes)} numbers in all, the vector has shape {vec.shape}')
-    pieces = np.split(vec, np.cumsum(sizes)[:-1])
-    return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+    total = sum(math.prod(shape) for shape in shapes)
+    if vec.shape != (total,):
+        raise ValueError(f'shapes hold {total} numbers in all, the vector has shape {vec.shape}')
+    i=0
+    arrs = []
+    for shape in shapes:
+        size = math.prod(shape)
+        arr = vec[i:i+size].reshape(shape)
+        arrs.append(arr)
+        i += size
+    return arrs
 
 
 def discount_with_boundaries(X: np.ndarray, New: np.ndarray, gamma: float) -> np.ndarray:
@@ -83,19 +86,13 @@ def discount_with_boundaries(X: np.ndarray, New: np.ndarray, gamma: float) -> np
         return Y
     New = np.reshape(New, np.shape(New) + (1,) * (X.ndim - np.ndim(New)))
     decay = np.broadcast_to(gamma * np.logical_not(New), X.shape)
-    columns = (array.reshape(len(X), -1).T for array in (Y, X, decay))
-    for y, x, k in zip(*columns, strict=True):
-        y[:] = _backward_sums(x.tolist(), k.tolist())
+    for y, x, k in zip(*(array.reshape(len(X), -1).T for array in (Y, X, decay)), strict=True):
+        x, k = x.tolist(), k.tolist()  # Python's numbers are faster than numpy's, one at a time
+        sums = x[-1:]
+        for t in range(len(x)-2, -1, -1):
+            sums.append(x[t] + k[t+1] * sums[-1])
+        y[:] = sums[::-1]
     return Y
-
-
-def _backward_sums(x, decay):
-    """y[t] = x[t] + decay[t + 1] y[t + 1]; of Python's numbers, which are faster one at a time than numpy's."""
-    y = [x[-1]]
-    for value, k in zip(x[-2::-1], decay[:0:-1], strict=True):
-        y.append(value + k * y[-1])
-    return y[::-1]
-
 
 def safemean(xs: Sequence[float]) -> float:
     """Mean; NaN of nothing. Upstream: ppo2/ppo2.py."""

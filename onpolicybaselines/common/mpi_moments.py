@@ -31,11 +31,14 @@ def mpi_mean(x: np.ndarray, axis: int = 0, comm: MPI.Intracomm | None = None,
     if x.ndim == 0:
         raise ValueError('mpi_mean needs an array of at least one dimension, got a scalar')
     xsum = x.sum(axis=axis, keepdims=keepdims, dtype='float64')
-    globalsum = allsum(np.append(xsum, x.shape[axis]), comm)
-    count = int(globalsum[-1])
-    if count == 0:
+    n = xsum.size
+    localsum = np.zeros(n+1)
+    localsum[:n] = xsum.ravel()
+    localsum[n] = x.shape[axis]
+    globalsum = allsum(localsum, comm)
+    if globalsum[n] == 0:
         raise ValueError('mpi_mean of no data: the array is empty on every rank')
-    return globalsum[:-1].reshape(xsum.shape) / count, count
+    return globalsum[:n].reshape(xsum.shape) / globalsum[n], int(globalsum[n])
 
 
 def mpi_moments(x: np.ndarray, axis: int = 0, comm: MPI.Intracomm | None = None,
@@ -46,7 +49,8 @@ def mpi_moments(x: np.ndarray, axis: int = 0, comm: MPI.Intracomm | None = None,
     """
     x = np.asarray(x)
     mean, count = mpi_mean(x, axis=axis, comm=comm, keepdims=True)
-    meansqdiff, _ = mpi_mean(np.square(x - mean), axis=axis, comm=comm, keepdims=True)
+    sqdiffs = np.square(x - mean)
+    meansqdiff, _ = mpi_mean(sqdiffs, axis=axis, comm=comm, keepdims=True)
     std = np.sqrt(meansqdiff)
     if not keepdims:
         mean, std = mean.squeeze(axis), std.squeeze(axis)

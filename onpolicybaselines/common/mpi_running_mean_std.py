@@ -1,8 +1,11 @@
 """Observation statistics over all MPI ranks, for use in graphs (upstream: common/mpi_running_mean_std.py)."""
-import numpy as np
+from collections.abc import Mapping
+
 import tensorflow as tf
+import numpy as np
 
 from onpolicybaselines.common.mpi_util import allsum
+from onpolicybaselines.common.state import State, check_shapes
 
 
 class RunningMeanStd(object):
@@ -24,21 +27,18 @@ class RunningMeanStd(object):
 
         self.mean = tf.Variable(tf.zeros(shape), trainable=False, name='mean')
         self.std = tf.Variable(tf.ones(shape), trainable=False, name='std')
-        self._assign_mean_std()
-
-    def _assign_mean_std(self) -> None:
-        count = max(self._count, np.finfo('float64').tiny)  # epsilon may be 0
-        mean = np.asarray(self._sum / count, 'float32')
-        meansq = np.asarray(self._sumsq / count, 'float32')
-        self.mean.assign(mean)
-        self.std.assign(np.sqrt(np.maximum(meansq - np.square(mean), np.float32(1e-2))))
+        self.incfiltparams(0, 0, 0)
 
     def incfiltparams(self, newsum: np.ndarray, newsumsq: np.ndarray, newcount: float) -> None:
         """Add to the sum, the sum of squares and the count, and set `mean` and `std` from them."""
         self._sum += newsum
         self._sumsq += newsumsq
         self._count += newcount
-        self._assign_mean_std()
+        count = max(self._count, np.finfo('float64').tiny)  # epsilon may be 0
+        mean = np.asarray(self._sum / count, 'float32')
+        meansq = np.asarray(self._sumsq / count, 'float32')
+        self.mean.assign(mean)
+        self.std.assign(np.sqrt(np.maximum(meansq - np.square(mean), np.float32(1e-2))))
 
     def update(self, x: np.ndarray) -> None:
         """Take in this rank's observations x [batch, *shape] and the other ranks', which must call this too.
@@ -49,7 +49,7 @@ class RunningMeanStd(object):
         x = np.asarray(x, 'float64')
         if x.ndim == 0 or x.shape[1:] != self.shape:
             raise ValueError(f'RunningMeanStd needs x of shape [batch, *{self.shape}], got {x.shape}')
-        n = self._sum.size
+        n = int(np.prod(self.shape))
         with np.errstate(over='ignore', invalid='ignore'):  # reported below, by all ranks together
             addvec = np.concatenate([x.sum(axis=0).ravel(), np.square(x).sum(axis=0).ravel(), [len(x)]])
             totalvec = allsum(addvec)
@@ -57,18 +57,14 @@ class RunningMeanStd(object):
             bad = sorted({int(i) % n for i in np.flatnonzero(~np.isfinite(totalvec))})
             raise FloatingPointError(f'RunningMeanStd: observation element(s) {bad}, or their squares, are '
                                      'not finite on some rank; statistics unchanged')
-        newsum, newsumsq = totalvec[:-1].reshape(2, *self.shape)
-        self.incfiltparams(newsum, newsumsq, totalvec[-1])
+        self.incfiltparams(totalvec[0:n].reshape(self.shape), totalvec[n:2*n].reshape(self.shape), totalvec[2*n])
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the sums for a checkpoint: float64 'sum' and 'sumsq' of `shape`, 'count' 0-d."""
+    def state(self) -> State:
+        """The sums, as model files have them: float64 'sum' and 'sumsq' of `shape`, 'count' 0-d."""
         return {'sum': np.array(self._sum), 'sumsq': np.array(self._sumsq), 'count': np.array(self._count)}
 
-    def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Go back to what `state()` returned. Raises ValueError if shapes do not fit."""
-        new = {key: np.array(state[key], 'float64') for key in ('sum', 'sumsq', 'count')}
-        for key, old in self.state().items():
-            if new[key].shape != old.shape:
-                raise ValueError(f'RunningMeanStd: {key!r} has shape {new[key].shape}, needs {old.shape}')
-        self._sum, self._sumsq, self._count = new['sum'], new['sumsq'], new['count']
-        self._assign_mean_std()
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go back to what `state` gave. Raises ValueError if it does not fit."""
+        check_shapes('RunningMeanStd', state, self.state())
+        self._sum, self._sumsq, self._count = (np.array(state[key], 'float64') for key in ('sum', 'sumsq', 'count'))
+        self.incfiltparams(0, 0, 0)

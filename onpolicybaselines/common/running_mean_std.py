@@ -1,5 +1,10 @@
 """Running mean and variance in numpy (upstream: baselines/common/running_mean_std.py)."""
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+
+from onpolicybaselines.common.state import State, check_shapes
 
 
 class RunningMeanStd(object):
@@ -22,12 +27,24 @@ class RunningMeanStd(object):
             raise ValueError(f'RunningMeanStd needs x of shape [batch, *{self.mean.shape}], got {x.shape}')
         if len(x) == 0:
             return
-        self.update_from_moments(np.mean(x, axis=0), np.var(x, axis=0), len(x))
+        batch_mean = np.mean(x, axis=0)
+        batch_var = np.var(x, axis=0)
+        batch_count = x.shape[0]
+        self.update_from_moments(batch_mean, batch_var, batch_count)
 
     def update_from_moments(self, batch_mean: np.ndarray, batch_var: np.ndarray, batch_count: float) -> None:
         """Take in a batch of which only mean, population variance and size are known."""
         self.mean, self.var, self.count = update_mean_var_count_from_moments(
             self.mean, self.var, self.count, batch_mean, batch_var, batch_count)
+
+    def state(self) -> State:
+        """mean and var, float64 of `shape`, and count."""
+        return {'mean': np.array(self.mean), 'var': np.array(self.var), 'count': float(self.count)}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `state` gave. Raises ValueError if it does not fit."""
+        check_shapes('RunningMeanStd', state, self.state())
+        self.mean, self.var, self.count = np.array(state['mean']), np.array(state['var']), float(state['count'])
 
 
 def update_mean_var_count_from_moments(
@@ -45,4 +62,7 @@ def update_mean_var_count_from_moments(
     m_a = var * count
     m_b = batch_var * batch_count
     M2 = m_a + m_b + np.square(delta) * count * batch_count / tot_count
-    return new_mean, M2 / tot_count, tot_count
+    new_var = M2 / tot_count
+    new_count = tot_count
+
+    return new_mean, new_var, new_count

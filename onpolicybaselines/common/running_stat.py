@@ -3,6 +3,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from onpolicybaselines.common.state import State, check_shapes
+
 
 class RunningStat(object):
     """Mean and sample variance of all arrays of `shape` seen, float64 (Welford 1962)."""
@@ -18,18 +20,12 @@ class RunningStat(object):
         if x.shape != self._M.shape:
             raise ValueError(f'RunningStat needs a sample of shape {self._M.shape}, got {x.shape}')
         self._n += 1
-        deviation = x - self._M
-        self._M = self._M + deviation / self._n
-        self._S = self._S + deviation * (x - self._M)
-
-    def merge(self, other: 'RunningStat') -> None:
-        """Take in all that another one has seen (Chan et al. 1979)."""
-        n = self._n + other.n
-        if n > 0:
-            deviation = other.mean - self._M
-            self._S = self._S + other._S + np.square(deviation) * (self._n * other.n / n)
-            self._M = self._M + deviation * (other.n / n)
-            self._n = n
+        if self._n == 1:
+            self._M[...] = x
+        else:
+            oldM = self._M.copy()
+            self._M[...] = oldM + (x - oldM)/self._n
+            self._S[...] = self._S + (x - oldM)*(x - self._M)
 
     @property
     def n(self) -> int:
@@ -44,7 +40,7 @@ class RunningStat(object):
     @property
     def var(self) -> np.ndarray:
         """Sample variance (divisor n - 1); of a single sample its square, upstream's guess."""
-        return self._S / (self._n - 1) if self._n > 1 else np.square(self._M)
+        return self._S/(self._n - 1) if self._n > 1 else np.square(self._M)
 
     @property
     def std(self) -> np.ndarray:
@@ -56,10 +52,11 @@ class RunningStat(object):
         """Shape of one sample."""
         return self._M.shape
 
-    def state(self) -> dict[str, np.ndarray]:
-        """What there is to save: 'n', and 'M' (mean) and 'S' (sum of squared deviations) of `shape`."""
+    def state(self) -> State:
+        """As model files have it: 'n', and 'M' (mean) and 'S' (sum of squared deviations) of `shape`."""
         return {'n': np.array(self._n), 'M': self._M.copy(), 'S': self._S.copy()}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go back to what `state` gave."""
-        self._n, self._M, self._S = int(state['n']), np.array(state['M']), np.array(state['S'])
+        """Go back to what `state` gave. Raises ValueError if it does not fit."""
+        check_shapes('RunningStat', state, self.state())
+        self._n, self._M, self._S = int(state['n']), np.array(state['M'], float), np.array(state['S'], float)

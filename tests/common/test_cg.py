@@ -1,7 +1,14 @@
+import doctest
+import importlib
+
 import numpy as np
 import pytest
 
 from onpolicybaselines.common.cg import cg
+
+
+def test_example():
+    assert doctest.testmod(importlib.import_module('onpolicybaselines.common.cg')).failed == 0
 
 
 def spd_matrix(n, dtype='float64', seed=0):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from onpolicybaselines.common.filters import ZFilter
+from onpolicybaselines.common.mpi_filter import joined
 from onpolicybaselines.common.running_stat import RunningStat
 
 
@@ -37,19 +38,18 @@ def test_wrong_shape_is_an_error():
 
 
 @pytest.mark.parametrize('cut', [0, 1, 7, 20])
-def test_merge_is_as_if_one_had_seen_all(cut):
+def test_joined_is_as_if_one_had_seen_all(cut):
     samples = np.random.default_rng(1).normal(5., 2., (20, 3))
-    one, other = pushed(samples[:cut]), pushed(samples[cut:])
-    one.merge(other)
+    one = RunningStat((3,))
+    one.set_state(joined(pushed(samples[:cut]).state(), pushed(samples[cut:]).state()))
     assert one.n == 20
     np.testing.assert_allclose(one.mean, samples.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(one.var, samples.var(axis=0, ddof=1), rtol=1e-10)
 
 
-def test_merge_of_nothing():
-    empty = RunningStat((2,))
-    empty.merge(RunningStat((2,)))
-    assert empty.n == 0 and np.isfinite(empty.mean).all()
+def test_joined_of_nothing():
+    empty = joined(RunningStat((2,)).state(), RunningStat((2,)).state())
+    assert empty['n'] == 0 and np.isfinite(empty['M']).all()
 
 
 def test_filter_standardises_by_all_it_has_seen():
@@ -99,15 +99,17 @@ def test_state_of_the_filter():
     x = np.array([1., 2.])
     np.testing.assert_array_equal(one(x), other(x))
     assert one.rs.n == other.rs.n == 21
+    with pytest.raises(ValueError, match="RunningStat does not fit: 'M' has shape"):
+        ZFilter((3,)).set_state(one.state())
 
 
 SYNC = '''
     import json
     import numpy as np
-    from onpolicybaselines.common.filters import ZFilter
+    from onpolicybaselines.common.mpi_filter import MpiZFilter
     from onpolicybaselines.common.mpi_util import allgather, rank
 
-    obfilter = ZFilter((2,))
+    obfilter = MpiZFilter((2,))
     seen = []
     for n in (5, 0, 3):
         for x in np.random.default_rng((rank(), n)).normal(rank(), 1., (n * (rank() + 1), 2)):

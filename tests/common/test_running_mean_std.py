@@ -54,3 +54,17 @@ def test_merge_is_symmetric_and_exact_on_small_integers():
     for first, second in (moments, moments[::-1]):
         merged = update_mean_var_count_from_moments(*first, *second)
         np.testing.assert_allclose(merged, (joined.mean(), joined.var(), 6), rtol=1e-15)
+
+
+def test_goes_on_from_its_state():
+    np_random = np.random.default_rng(3)
+    one, other = RunningMeanStd(shape=(2,)), RunningMeanStd(shape=(2,))
+    one.update(np_random.normal(size=(5, 2)))
+    state, batch = one.state(), np_random.normal(size=(4, 2))
+    one.update(batch)  # which does not show in the state
+    other.set_state(state)
+    other.update(batch)
+    np.testing.assert_array_equal([one.mean, one.var], [other.mean, other.var])
+    assert one.count == other.count
+    with pytest.raises(ValueError, match="RunningMeanStd does not fit: 'mean' has shape"):
+        RunningMeanStd(shape=(3,)).set_state(state)
