@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from onpolicybaselines.common import set_global_seeds
-from onpolicybaselines.common.mpi_util import rank
+from onpolicybaselines.common.mpi_world import rank
 from onpolicybaselines.common.tf_util import single_threaded_session
 from onpolicybaselines.common.vec_env import VecEnv
 from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import onpolicybaselines.common.tf_util as U
 import tensorflow as tf
 import numpy as np
-from onpolicybaselines.common import mpi_util
+from onpolicybaselines.common import mpi_world
 from onpolicybaselines.common.state import State, check_shapes
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -39,7 +39,7 @@ class MpiAdam(object):
         self.t = 0
         self.setfromflat = U.SetFromFlat(var_list)
         self.getflat = U.GetFlat(var_list)
-        self.comm = mpi_util.get_comm() if comm is None else comm
+        self.comm = mpi_world.get_comm() if comm is None else comm
 
     def update(self, localg: np.ndarray, stepsize: float) -> None:
         """Descend along this rank's gradient `localg` [n] combined with the others'.
@@ -53,7 +53,7 @@ class MpiAdam(object):
         localg = np.asarray(localg, 'float32')
         if localg.shape != self.m.shape:
             raise ValueError(f'MpiAdam needs a gradient of shape {self.m.shape}, got {localg.shape}')
-        globalg = mpi_util.allsum(localg, self.comm)
+        globalg = mpi_world.allsum(localg, self.comm)
         if self.comm is not None and self.scale_grad_by_procs:
             globalg /= self.comm.Get_size()
         if not np.isfinite(globalg).all():
@@ -78,7 +78,7 @@ class MpiAdam(object):
 
     def check_synced(self) -> None:
         """Raise RuntimeError, on all ranks, if the parameters of any rank differ from those of rank 0."""
-        mpi_util.check_synced(self.getflat(), f'MpiAdam, update {self.t + 1}', self.comm)
+        mpi_world.check_synced(self.getflat(), f'MpiAdam, update {self.t + 1}', self.comm)
 
     def state(self) -> State:
         """Moments m and v, float32 [n], and the number t of updates so far."""

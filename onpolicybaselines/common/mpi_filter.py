@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from onpolicybaselines.common.filters import ZFilter
-from onpolicybaselines.common.mpi_util import allgather, size
+from onpolicybaselines.common.mpi_world import allgather, size
 from onpolicybaselines.common.running_stat import RunningStat
 
 

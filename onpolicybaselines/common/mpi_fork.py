@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 
-from onpolicybaselines.common.mpi_util import launched_size
+from onpolicybaselines.common.mpi_world import launched_size
 
 
 def mpi_fork(n: int, bind_to_core: bool = False) -> str:

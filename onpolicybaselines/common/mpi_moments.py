@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onpolicybaselines.common.mpi_util import allsum
+from onpolicybaselines.common.mpi_world import allsum
 
 if TYPE_CHECKING:
     from mpi4py import MPI

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 import numpy as np
 
-from onpolicybaselines.common.mpi_util import allsum
+from onpolicybaselines.common.mpi_world import allsum
 from onpolicybaselines.common.state import State, check_shapes
 
 

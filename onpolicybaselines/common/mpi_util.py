@@ -1,177 +1,78 @@
-"""The MPI world and what ranks do together (upstream: baselines/common/mpi_util.py).
+"""What MPI ranks do together, mostly with files and logs (upstream: baselines/common/mpi_util.py).
 
-mpi4py is imported only where an MPI launcher started the process: single runs need no MPI at all. `comm` is
-an mpi4py communicator. Where it is optional, None stands for `get_comm()`; where not, for this process alone.
-A process that a rank starts (an environment worker, say) is no rank: it must not inherit LAUNCHER_VARIABLES.
+`comm` is an mpi4py communicator. Where it is optional, None stands for `get_comm()`; where not, for this process alone.
 """
 from __future__ import annotations
-
+from collections import defaultdict
+from collections.abc import Sequence
 import os
+import numpy as np
 import platform
 import shutil
 import subprocess
-import sys
-import time
-import traceback
 import warnings
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from onpolicybaselines.common.mpi_world import (  # noqa: F401 (for those who look for them here)
+    LAUNCHER_VARIABLES,
+    abort,
+    abort_on_exception,
+    allgather,
+    allmean,
+    allsum,
+    check_synced,
+    get_comm,
+    launched_size,
+    rank,
+    size,
+)
 
 if TYPE_CHECKING:
     import tensorflow as tf
     from mpi4py import MPI
 
-# (rank, size) as launchers hand them to the processes they start: MPICH, Intel MPI; Open MPI; MVAPICH; PMIx
-LAUNCHER_VARIABLES = (('PMI_RANK', 'PMI_SIZE'), ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'),
-                      ('MV2_COMM_WORLD_RANK', 'MV2_COMM_WORLD_SIZE'), ('PMIX_RANK', 'SLURM_NTASKS'))
-
-
-def launched_size() -> int:
-    """Number of processes the MPI launcher started (at least), from the environment; 0 without one."""
-    for (rank_var, size_var) in LAUNCHER_VARIABLES:
-        if rank_var in os.environ:
-            return int(os.environ.get(size_var, int(os.environ[rank_var]) + 1))
-    return 0
-
-
-def get_comm() -> MPI.Intracomm | None:
-    """Return COMM_WORLD, or None where no MPI launcher started this process (and nobody imported mpi4py.MPI).
-
-    Raises RuntimeError if a launcher started several processes but mpi4py is missing or belongs to another
-    MPI: each process would silently train alone.
-    """
-    mpi = sys.modules.get('mpi4py.MPI')
-    if mpi is None:
-        nprocs = launched_size()
-        if nprocs == 0:
-            return None
-        # MPICH polls a thousand times before it yields the core, which more ranks than cores need
-        os.environ.setdefault('MPIR_CVAR_POLLS_BEFORE_YIELD', '1')
-        try:
-            from mpi4py import MPI as mpi
-        except (ImportError, RuntimeError) as e:  # RuntimeError: mpi4py found no MPI library
-            if nprocs == 1:
-                return None
-            raise RuntimeError(f'an MPI launcher started {nprocs} processes, but mpi4py does not work ({e}); '
-                               "pip install 'onpolicybaselines[mpi]'") from e
-        if nprocs > 1 and mpi.COMM_WORLD.size == 1:
-            library = mpi.Get_library_version().splitlines()[0]
-            raise RuntimeError(f'an MPI launcher started {nprocs} processes, but mpi4py sees only one: its '
-                               f'library belongs to another MPI; use the mpirun of {library}')
-    return mpi.COMM_WORLD
-
-
-def rank() -> int:
-    """This process's number in the MPI world; 0 without MPI."""
-    comm = get_comm()
-    return 0 if comm is None else comm.Get_rank()
-
-
-def size() -> int:
-    """Number of processes in the MPI world; 1 without MPI."""
-    comm = get_comm()
-    return 1 if comm is None else comm.Get_size()
-
-
-def allsum(x: np.ndarray, comm: MPI.Intracomm | None = None) -> np.ndarray:
-    """Sum of x over the ranks, the same to the bit on all of them; without MPI a copy.
-
-    float32 and float64 keep their dtype, all else becomes float64. Shapes must agree on all ranks.
-    """
-    x = np.asarray(x)
-    out = np.array(x, x.dtype if x.dtype in ('float32', 'float64') else 'float64', order='C')
-    comm = get_comm() if comm is None else comm
-    if comm is not None:
-        comm.Allreduce(sys.modules['mpi4py.MPI'].IN_PLACE, out)
-    return out
-
-
-def allmean(x: np.ndarray) -> np.ndarray:
-    """Mean of x over the ranks; see `allsum`."""
-    out = allsum(x)
-    out /= size()
-    return out
-
-
-@contextmanager
-def abort_on_exception() -> Iterator[None]:
-    """An exception that leaves this context ends ALL ranks with status 1, after its traceback is printed.
-
-    Python would end this rank alone and leave the others waiting for it in their next collective call.
-    Anything but a successful `sys.exit` counts, Ctrl-C included. In a world of one exceptions pass as usual.
-    """
-    comm = get_comm()
-    try:
-        yield
-    except (Exception, KeyboardInterrupt, SystemExit) as e:
-        exits_well = isinstance(e, SystemExit) and e.code in (None, 0)
-        if exits_well or comm is None or comm.Get_size() == 1:
-            raise
-        abort(1, f'{traceback.format_exc()}rank {comm.Get_rank()} failed: ending all {comm.Get_size()} ranks')
-
-
-def abort(status: int, message: str) -> NoReturn:
-    """End ALL ranks with `status` after `message` is printed on stderr."""
-    sys.stdout.flush()
-    print(message, file=sys.stderr, flush=True)
-    if size() > 1:
-        # mpirun may drop output that it has not forwarded before an Abort: without a pause some was lost
-        # in 17 of 200 runs (mpich 5)
-        time.sleep(0.5)
-        get_comm().Abort(status)
-    sys.exit(status)
-
 
 def sync_from_root(variables: Sequence[tf.Variable], comm: MPI.Intracomm | None = None) -> None:
     """Overwrite the variables of every rank (an optimizer's should be among them) with those of rank 0."""
-    comm = get_comm() if comm is None else comm
-    if comm is None:
-        return
+    if comm is None: comm = get_comm()
+    if comm is None: return
     values = comm.bcast([var.numpy() for var in variables])
     for (var, val) in zip(variables, values, strict=True):
         var.assign(val)
-
 
 def gpu_count() -> int:
     """Number of NVIDIA GPUs on this machine; 0 if nvidia-smi is missing or fails."""
     if shutil.which('nvidia-smi') is None:
         return 0
     output = subprocess.run(['nvidia-smi', '--query-gpu=gpu_name', '--format=csv,noheader'],
-                            stdout=subprocess.PIPE, text=True, check=False)
+                            stdout=subprocess.PIPE, check=False)
     return len(output.stdout.splitlines()) if output.returncode == 0 else 0
-
 
 def setup_mpi_gpus() -> None:
     """Give each rank of a machine one GPU, in turn, through CUDA_VISIBLE_DEVICES unless that is set already.
 
     To be called by all ranks before TensorFlow touches the GPUs.
     """
-    local_rank, _ = get_local_rank_size(get_comm())
+    lrank, _ = get_local_rank_size(get_comm())
     gpus = gpu_count()
-    os.environ.setdefault('CUDA_VISIBLE_DEVICES', str(local_rank % gpus) if gpus else '')
-
+    ids = [lrank % gpus] if gpus else []
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", ",".join(map(str, ids)))
 
 def get_local_rank_size(comm: MPI.Intracomm | None) -> tuple[int, int]:
     """Return this process's number among the ranks of its machine, and how many those are."""
-    if comm is None:
-        return 0, 1
+    if comm is None: return 0, 1
     this_node = platform.node()
     nodes = comm.allgather(this_node)
     return nodes[:comm.Get_rank()].count(this_node), nodes.count(this_node)
 
-
 def share_file(comm: MPI.Intracomm | None, path: str) -> None:
     """Copy a file of rank 0 to the same place on every other machine, once per machine."""
-    if comm is None:
-        return
+    if comm is None: return
     localrank, _ = get_local_rank_size(comm)
     if comm.Get_rank() == 0:
         with open(path, 'rb') as fh:
-            comm.bcast(fh.read())
+            data = fh.read()
+        comm.bcast(data)
     else:
         data = comm.bcast(None)
         if localrank == 0:
@@ -180,7 +81,6 @@ def share_file(comm: MPI.Intracomm | None, path: str) -> None:
                 fh.write(data)
     comm.Barrier()
 
-
 def dict_gather(comm: MPI.Intracomm | None, d: dict[str, Any], op: str = 'mean',
                 assert_all_have_data: bool = True) -> dict[str, Any]:
     """Reduce dicts over the ranks, key by key, with op 'mean' or 'sum'; every rank gets the result.
@@ -188,20 +88,23 @@ def dict_gather(comm: MPI.Intracomm | None, d: dict[str, Any], op: str = 'mean',
     A key that some ranks lack raises RuntimeError, or is reduced over those that have it if
     assert_all_have_data is False. Raises ValueError for another op. comm None returns d.
     """
-    reduce = {'mean': np.mean, 'sum': np.sum}.get(op)
-    if reduce is None:
+    if op not in ('mean', 'sum'):
         raise ValueError(f"op must be 'mean' or 'sum', got {op!r}")
-    if comm is None:
-        return d
+    if comm is None: return d
+    alldicts = comm.allgather(d)
     k2li = defaultdict(list)
-    for rank_d in comm.allgather(d):
-        for (k, v) in rank_d.items():
+    for d in alldicts:
+        for (k,v) in d.items():
             k2li[k].append(v)
-    for (k, li) in k2li.items():
-        if assert_all_have_data and len(li) != comm.Get_size():
-            raise RuntimeError(f'only {len(li)} out of {comm.Get_size()} MPI ranks have sent {k!r}')
-    return {k: reduce(li, axis=0) for (k, li) in k2li.items()}
-
+    result = {}
+    for (k,li) in k2li.items():
+        if assert_all_have_data and len(li)!=len(alldicts):
+            raise RuntimeError(f'only {len(li)} out of {len(alldicts)} MPI ranks have sent {k!r}')
+        if op=='mean':
+            result[k] = np.mean(li, axis=0)
+        elif op=='sum':
+            result[k] = np.sum(li, axis=0)
+    return result
 
 def mpi_weighted_mean(comm: MPI.Intracomm | None,
                       local_name2valcount: dict[str, tuple[Any, float]]) -> dict[str, float]:
@@ -210,10 +113,12 @@ def mpi_weighted_mean(comm: MPI.Intracomm | None,
     Values that are no numbers are left out with a warning. comm None: the local means.
     """
     all_name2valcount = [local_name2valcount] if comm is None else comm.gather(local_name2valcount)
+    if all_name2valcount is None: # not rank 0
+        return {}
     name2sum = defaultdict(float)
     name2count = defaultdict(float)
-    for name2valcount in all_name2valcount or []:
-        for (name, (val, count)) in name2valcount.items():
+    for n2vc in all_name2valcount:
+        for (name, (val, count)) in n2vc.items():
             try:
                 val = float(val)
             except (TypeError, ValueError):
@@ -221,27 +126,4 @@ def mpi_weighted_mean(comm: MPI.Intracomm | None,
             else:
                 name2sum[name] += val * count
                 name2count[name] += count
-    return {name: name2sum[name] / name2count[name] for name in name2sum}
-
-
-def allgather(x: Any) -> list:
-    """x of every rank, in order of rank; [x] without MPI."""
-    comm = get_comm()
-    return [x] if comm is None else comm.allgather(x)
-
-
-def check_synced(theta: np.ndarray, what: str, comm: MPI.Intracomm | None = None) -> None:
-    """Raise RuntimeError, on all ranks, if the vector `theta` of any rank differs from that of rank 0."""
-    comm = get_comm() if comm is None else comm
-    if comm is None:
-        return
-    thetaroot = theta.copy()
-    comm.Bcast(thetaroot, root=0)
-    same = np.array_equal(thetaroot, theta, equal_nan=True)
-    with np.errstate(invalid='ignore'):  # inf - inf
-        diff = 0.0 if same else float(np.abs(thetaroot - theta).max())
-    diffs = enumerate(comm.allgather(diff))
-    faults = ', '.join(f'rank {i} (largest difference {d:g})' for (i, d) in diffs if d != 0)
-    if faults:
-        raise RuntimeError(f'{what}: the parameters are not those of rank 0 on {faults}; ranks must all '
-                           'start from the same ones (sync) and then make the same updates')
+    return {name : name2sum[name] / name2count[name] for name in name2sum}

@@ -24,7 +24,7 @@ from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.math_util import safemean
 from onpolicybaselines.common.mpi_fit import minimize
 from onpolicybaselines.common.mpi_moments import mpi_moments
-from onpolicybaselines.common.mpi_util import allgather, check_synced, get_comm, rank as get_rank, size
+from onpolicybaselines.common.mpi_world import allgather, check_synced, get_comm, rank as get_rank, size
 from onpolicybaselines.common.timing import timed
 from onpolicybaselines.common.vec_env import VecEnv
 from onpolicybaselines.trpo_mpi.losses import choose, loss_names, make_functions

@@ -6,7 +6,7 @@ import numpy as np
 
 from onpolicybaselines import logger
 from onpolicybaselines.common.cg import cg
-from onpolicybaselines.common.mpi_util import allmean
+from onpolicybaselines.common.mpi_world import allmean
 from onpolicybaselines.common.timing import timed
 from onpolicybaselines.trpo_mpi.losses import Functions
 
