@@ -1,35 +1,42 @@
 """TensorFlow helpers: flat parameter vectors, compiled functions, files of arrays (upstream common/tf_util.py)."""
-import contextlib
-from collections.abc import Callable, Sequence
-
 import numpy as np
 import tensorflow as tf
+import contextlib
+from collections.abc import Callable, Sequence
 
 from onpolicybaselines.common.compiled import compiled
 from onpolicybaselines.common.files import read_arrays, write_arrays
 from onpolicybaselines.common.variables import name_of, split_like
 
 # ================================================================
-# Extras and mathematical utils
+# Extras
 # ================================================================
 
 def lrelu(x: tf.Tensor, leak: float = 0.2) -> tf.Tensor:
     """Leaky rectifier: x where positive, leak * x elsewhere."""
     return tf.nn.leaky_relu(x, leak)
 
+# ================================================================
+# Mathematical utils
+# ================================================================
 
 def huber_loss(x: tf.Tensor, delta: float = 1.0) -> tf.Tensor:
     """x^2 / 2 for |x| < delta, linear with slope delta outside."""
-    size = tf.abs(x)
-    return tf.where(size < delta, 0.5 * tf.square(x), delta * (size - 0.5 * delta))
+    return tf.where(
+        tf.abs(x) < delta,
+        tf.square(x) * 0.5,
+        delta * (tf.abs(x) - 0.5 * delta)
+    )
 
+# ================================================================
+# Global session
+# ================================================================
 
 def single_threaded_session() -> None:
     """One TensorFlow thread per process, as upstream's session of that name; no effect once TensorFlow has started."""
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.config.threading.set_intra_op_parallelism_threads(1)
-
 
 # ================================================================
 # Model components
@@ -39,18 +46,17 @@ def normc_initializer(std: float = 1.0, axis: int = 0) -> Callable:
     """Gaussian columns scaled to Euclidean norm `std`."""
     def _initializer(shape, np_random):
         out = np_random.standard_normal(shape)
-        return out * (std / np.sqrt(np.square(out).sum(axis=axis, keepdims=True)))
+        out *= std / np.sqrt(np.square(out).sum(axis=axis, keepdims=True))
+        return out
     return _initializer
 
-
 # ================================================================
-# Compiled functions of arrays
+# Theano-like Function
 # ================================================================
 
 def function(f: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable:
     """A compiled function of arrays, see `common/compiled.py`."""
     return compiled(f, *inputs, xla=xla)
-
 
 # ================================================================
 # Flat vectors
@@ -58,18 +64,15 @@ def function(f: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable
 
 def var_shape(x: tf.Variable) -> list[int]:
     """The static shape as a list."""
-    return x.shape.as_list()
-
+    return x.get_shape().as_list()
 
 def numel(x: tf.Variable) -> int:
     """Number of elements."""
     return intprod(var_shape(x))
 
-
 def intprod(x: Sequence[int]) -> int:
     """Product of integers; 1 for none."""
     return int(np.prod(x))
-
 
 def flatgrad(grads: Sequence[tf.Tensor | None], var_list: Sequence[tf.Variable],
              clip_norm: float | None = None) -> tf.Tensor:
@@ -77,11 +80,12 @@ def flatgrad(grads: Sequence[tf.Tensor | None], var_list: Sequence[tf.Variable],
 
     clip_norm: largest Euclidean norm of each gradient.
     """
-    grads = [tf.zeros_like(v) if g is None else g for (v, g) in zip(var_list, grads, strict=True)]
     if clip_norm is not None:
-        grads = [tf.clip_by_norm(g, clip_norm) for g in grads]
-    return tf.concat([tf.reshape(g, [-1]) for g in grads], axis=0)
-
+        grads = [grad if grad is None else tf.clip_by_norm(grad, clip_norm=clip_norm) for grad in grads]
+    return tf.concat(axis=0, values=[
+        tf.reshape(grad if grad is not None else tf.zeros_like(v), [numel(v)])
+        for (v, grad) in zip(var_list, grads, strict=True)
+    ])
 
 class SetFromFlat(object):
     """Callable: write the flat vector `theta` into `var_list`."""
@@ -91,44 +95,43 @@ class SetFromFlat(object):
             for (v, piece) in zip(var_list, split_like(var_list, theta), strict=True):
                 v.assign(piece)
 
-        self._assign = function(assign, tf.TensorSpec([sum(map(numel, var_list))], var_list[0].dtype))
+        self.op = function(assign, tf.TensorSpec([sum(map(numel, var_list))], var_list[0].dtype))
 
     def __call__(self, theta: np.ndarray) -> None:
-        self._assign(theta)
-
+        self.op(theta)
 
 class GetFlat(object):
     """Callable: the values of `var_list` as one ndarray."""
 
     def __init__(self, var_list: Sequence[tf.Variable]):
-        self._read = function(lambda: tf.concat([tf.reshape(v, [-1]) for v in var_list], axis=0))
+        self.op = function(lambda: tf.concat(axis=0, values=[tf.reshape(v, [numel(v)]) for v in var_list]))
 
     def __call__(self) -> np.ndarray:
-        return self._read()
-
+        return self.op()
 
 def flattenallbut0(x: tf.Tensor) -> tf.Tensor:
     """[B, ...] as [B, everything else]."""
-    return tf.reshape(x, [-1, intprod(x.shape[1:])])
-
+    return tf.reshape(x, [-1, intprod(x.get_shape().as_list()[1:])])
 
 # ================================================================
 # Diagnostics
 # ================================================================
 
-def display_var_info(variables: Sequence[tf.Variable]) -> None:
+def display_var_info(vars: Sequence[tf.Variable]) -> None:
     """Log name, size and shape of each weight, and the total number of parameters."""
     from onpolicybaselines import logger
-    for v in variables:
-        if not name_of(v).endswith(('/b', '/bias')):
-            logger.info(f'   {v.name:<55} {numel(v)} params {var_shape(v)}')
-    logger.info(f'Total model parameters: {1e-6 * sum(map(numel, variables)):0.2f} million')
+    count_params = 0
+    for v in vars:
+        v_params = numel(v)
+        count_params += v_params
+        if name_of(v).endswith(('/b', '/bias')): continue
+        logger.info("   %-55s %i params %s" % (v.name, v_params, var_shape(v)))
 
+    logger.info("Total model parameters: %0.2f million" % (count_params*1e-6))
 
 def get_available_gpus() -> list[str]:
     """Names of the GPUs that TensorFlow sees."""
-    return [gpu.name for gpu in tf.config.list_physical_devices('GPU')]
-
+    return [x.name for x in tf.config.list_physical_devices('GPU')]
 
 # ================================================================
 # Saving variables
@@ -138,11 +141,9 @@ def save_variables(save_path: str, variables: dict[str, np.ndarray], meta: dict 
     """Write named arrays of numbers (and `meta`, JSON) to `save_path` as npz; see `files.write_arrays`."""
     write_arrays(save_path, variables, meta)
 
-
 def load_variables(load_path: str) -> tuple[dict[str, np.ndarray], dict]:
     """(arrays by name, meta) of a file written by `save_variables`; see `files.read_arrays`."""
     return read_arrays(load_path)
-
 
 # ================================================================
 # Shape adjustment

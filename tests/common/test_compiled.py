@@ -175,3 +175,30 @@ def test_a_run_whose_functions_err_goes_on_without_xla(tmp_path):
     log = (tmp_path / 'True' / 'log.txt').read_text()
     assert all(log.count(f'XLA compiles {name} wrongly') == 1
                for name in ('losses', 'lossandgrad', 'hessian_fvp', 'updates')), log
+
+
+def test_function_is_traced_once_and_takes_and_gives_arrays():
+    traces = []
+
+    def f(x, n):
+        traces.append(x)
+        return {'sum': tf.reduce_sum(x) * tf.cast(n, tf.float32), 'x': x, 'none': None}
+
+    g = U.function(f, tf.TensorSpec([None, 2]), tf.TensorSpec([], tf.int32))
+    for x in (np.ones((3, 2)), np.ones((1, 2), 'float32'), [[1, 2]], np.zeros((0, 2)), tf.ones([2, 2])):
+        out = g(x, np.int64(2))
+        assert type(out['sum']) is np.float32 or isinstance(out['sum'], np.ndarray)
+        assert isinstance(out['x'], np.ndarray) and out['x'].dtype == 'float32'
+        np.testing.assert_array_equal(out['x'], x)
+        assert out['sum'] == 2 * np.sum(x) and out['none'] is None
+    assert len(traces) == 1
+
+
+def test_function_refuses_what_does_not_fit():
+    g = U.function(lambda x: x, tf.TensorSpec([None, 2]))
+    with pytest.raises((ValueError, TypeError)):
+        g(np.ones((3, 3)))
+    with pytest.raises(ValueError):
+        g(np.ones((3, 2)), 1)
+    with pytest.raises(ValueError):
+        g()
