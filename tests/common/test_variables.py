@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from onpolicybaselines.common import tf_util
 from onpolicybaselines.common.variables import (
     VariableStore,
     constant_initializer,
