@@ -1,12 +1,11 @@
 """Table rows, colours, echoed commands and timers for the terminal (upstream: common/console_util.py)."""
+from contextlib import contextmanager
+import numpy as np
+import time
 import shlex
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
-
-import numpy as np
 
 # ================================================================
 # Misc
@@ -15,8 +14,9 @@ import numpy as np
 
 def fmt_row(width: int, row: Sequence[Any], header: bool = False) -> str:
     """Join the items of `row`, right-aligned in `width` characters; a header is underlined with dashes."""
-    out = ' | '.join(fmt_item(x, width) for x in row)
-    return f'{out}\n{"-" * len(out)}' if header else out
+    out = " | ".join(fmt_item(x, width) for x in row)
+    if header: out = out + "\n" + "-"*len(out)
+    return out
 
 
 def fmt_item(x: Any, l: int) -> str:
@@ -29,29 +29,46 @@ def fmt_item(x: Any, l: int) -> str:
         if x.ndim != 0:
             raise ValueError(f'fmt_item formats scalars, got an array of shape {x.shape}')
         x = x.item()
-    if isinstance(x, float | np.floating):
+    if isinstance(x, (float, np.floating)):
         v = abs(x)
-        rep = f'{x:7.2e}' if v > 0 and not 1e-4 <= v <= 1e4 else f'{x:7.5f}'
-    else:
-        rep = str(x)
-    return rep.rjust(l)
+        if (v < 1e-4 or v > 1e+4) and v > 0:
+            rep = "%7.2e" % x
+        else:
+            rep = "%7.5f" % x
+    else: rep = str(x)
+    return " "*(l - len(rep)) + rep
 
 
-color2num = dict(gray=30, red=31, green=32, yellow=33, blue=34, magenta=35, cyan=36, white=37, crimson=38)
+color2num = dict(
+    gray=30,
+    red=31,
+    green=32,
+    yellow=33,
+    blue=34,
+    magenta=35,
+    cyan=36,
+    white=37,
+    crimson=38
+)
 
 
 def colorize(string: str, color: str = 'green', bold: bool = False, highlight: bool = False) -> str:
     """Wrap `string` in the ANSI codes of a colour of `color2num`; `highlight` colours the background."""
-    attr = [str(color2num[color] + 10 * highlight)]
+    attr = []
+    num = color2num[color]
+    if highlight: num += 10
+    attr.append(str(num))
     if bold: attr.append('1')
-    return f'\x1b[{";".join(attr)}m{string}\x1b[0m'
+    return '\x1b[%sm%s\x1b[0m' % (';'.join(attr), string)
 
 
 def print_cmd(cmd: str | Sequence[str], dry: bool = False) -> None:
     """Print a shell command, quoted so that it can be pasted back; `dry` marks it as not executed."""
-    if not isinstance(cmd, str):
-        cmd = shlex.join(cmd)
-    print(colorize(('DRY: ' if dry else 'CMD: ') + cmd))
+    if isinstance(cmd, str):
+        pass
+    else:
+        cmd = ' '.join(shlex.quote(arg) for arg in cmd)
+    print(colorize(('CMD: ' if not dry else 'DRY: ') + cmd))
 
 
 def get_git_commit(cwd: str | None = None) -> str:
@@ -79,12 +96,11 @@ MESSAGE_DEPTH = 0
 def timed(msg: str) -> Iterator[None]:
     """Print `msg` on entry and the seconds spent on exit, indented by the depth of nesting."""
     global MESSAGE_DEPTH
-    print(colorize('\t' * MESSAGE_DEPTH + '=: ' + msg, color='magenta'))
-    tstart = time.perf_counter()
+    print(colorize('\t'*MESSAGE_DEPTH + '=: ' + msg, color='magenta'))
+    tstart = time.time()
     MESSAGE_DEPTH += 1
     try:
         yield
     finally:
         MESSAGE_DEPTH -= 1
-        took = time.perf_counter() - tstart
-        print(colorize('\t' * MESSAGE_DEPTH + f'done in {took:.3f} seconds', color='magenta'))
+        print(colorize('\t'*MESSAGE_DEPTH + "done in %.3f seconds"%(time.time() - tstart), color='magenta'))

@@ -15,16 +15,21 @@ def mpi_fork(n: int, bind_to_core: bool = False) -> str:
 
     Raises RuntimeError if there is no mpirun, subprocess.CalledProcessError if the ranks fail.
     """
-    if n <= 1 or launched_size() > 0 or os.getenv('IN_MPI') is not None:
-        return 'child'
+    if n<=1 or launched_size() > 0 or os.getenv("IN_MPI") is not None:
+        return "child"
     places = os.path.dirname(sys.executable) + os.pathsep + os.environ.get('PATH', os.defpath)
     mpirun = shutil.which('mpirun', path=places)
     if mpirun is None:
         raise RuntimeError("found no mpirun; pip install 'onpolicybaselines[mpi]'")
-    env = dict(os.environ, MKL_NUM_THREADS='1', OMP_NUM_THREADS='1', IN_MPI='1')
-    args = [mpirun, '-np', str(n)]
+    env = os.environ.copy()
+    env.update(
+        MKL_NUM_THREADS="1",
+        OMP_NUM_THREADS="1",
+        IN_MPI="1"
+    )
+    args = [mpirun, "-np", str(n)]
     if bind_to_core:
-        args += ['-bind-to', 'core']
-    # orig_argv keeps what sys.argv has lost: -m, -c and the interpreter's own options
-    subprocess.check_call(args + [sys.executable] + sys.orig_argv[1:], env=env)
-    return 'parent'
+        args += ["-bind-to", "core"]
+    args += [sys.executable] + sys.orig_argv[1:] # keeps what sys.argv has lost: -m, -c, the interpreter's options
+    subprocess.check_call(args, env=env)
+    return "parent"

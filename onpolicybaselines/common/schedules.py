@@ -57,7 +57,8 @@ class PiecewiseSchedule(Schedule):
         """See Schedule.value"""
         for (l_t, l), (r_t, r) in zip(self._endpoints[:-1], self._endpoints[1:], strict=True):
             if l_t <= t < r_t:
-                return self._interpolation(l, r, (t - l_t) / (r_t - l_t))
+                alpha = float(t - l_t) / (r_t - l_t)
+                return self._interpolation(l, r, alpha)
 
         if self._outside_value is None:
             raise ValueError(f'time {t} lies outside the endpoints and there is no outside_value')
@@ -79,5 +80,5 @@ class LinearSchedule(Schedule):
 
     def value(self, t: float) -> float:
         """See Schedule.value"""
-        fraction = min(t / self.schedule_timesteps, 1.0)
-        return linear_interpolation(self.initial_p, self.final_p, fraction)
+        fraction = min(float(t) / self.schedule_timesteps, 1.0)
+        return self.initial_p + fraction * (self.final_p - self.initial_p)
