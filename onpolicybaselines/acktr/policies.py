@@ -14,7 +14,7 @@ from onpolicybaselines.common.distributions import (
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import split_keywords
 from onpolicybaselines.common.layers import record_layer
-from onpolicybaselines.common.policies import Policy
+from onpolicybaselines.common.policy import Policy
 from onpolicybaselines.common.variables import constant_initializer, get_variable
 
 
