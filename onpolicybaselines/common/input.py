@@ -31,5 +31,5 @@ def encode_observation(ob_space: Space, placeholder: tf.Tensor) -> tf.Tensor:
         return to_float(placeholder)
     else:
         placeholder = tf.cast(placeholder, tf.int32) - tf.cast(ob_space.start, tf.int32)
-        one_hots = [to_float(tf.one_hot(placeholder[..., i], int(ob_space.nvec[i]))) for i in range(placeholder.shape[-1])]
+        one_hots = [to_float(tf.one_hot(placeholder[..., i], ob_space.nvec[i])) for i in range(placeholder.shape[-1])]
         return tf.concat(one_hots, axis=-1)
