@@ -90,7 +90,7 @@ class PdType(NoisePdType):
 class CategoricalPdType(PdType):
     """Categorical over 0..ncat-1, for Discrete spaces."""
     def __init__(self, ncat: int):
-        self.ncat = int(ncat)
+        self.ncat = ncat
     def pdclass(self):
         return CategoricalPd
     def pdfromlatent(self, latent_vector, init_scale=1.0, init_bias=0.0):
@@ -135,7 +135,7 @@ class DiagGaussianPdType(PdType):
                     2018-01-25 left `logstd` out of the trained variables)
     """
     def __init__(self, size: int, fixed_logstd: bool = False):
-        self.size = int(size)
+        self.size = size
         self.fixed_logstd = fixed_logstd
     def pdclass(self):
         return DiagGaussianPd
@@ -156,7 +156,7 @@ class DiagGaussianPdType(PdType):
 class BernoulliPdType(PdType):
     """Independent coins, for MultiBinary spaces."""
     def __init__(self, size: int):
-        self.size = int(size)
+        self.size = size
     def pdclass(self):
         return BernoulliPd
     def param_shape(self):
@@ -229,7 +229,7 @@ class DiagGaussianPd(Pd):
     """Diagonal Gaussian; flat: [mean | log standard deviation], [B, 2A]."""
     def __init__(self, flat: tf.Tensor):
         self.flat = flat
-        mean, logstd = tf.split(axis=-1, num_or_size_splits=2, value=flat)
+        mean, logstd = tf.split(axis=len(flat.shape)-1, num_or_size_splits=2, value=flat)
         self.mean = mean
         self.logstd = logstd
         self.std = tf.exp(logstd)
@@ -310,7 +310,8 @@ class GaussianMixturePdType(PdType):
     """Mixture of K diagonal Gaussians with weights 1/K (paper, appendix A).
 
     size            dimensions of an action
-    gmm_components  K; each has its own mean head and its own state-independent log standard deviation
+    gmm_components  number K of Gaussians, each with its own mean head and its own state-independent log standard
+                    deviation
     gmm_log_prob    'mixture' is the density; 'released' averages the components' log-densities instead, which is what
                     the paper's released code trained and is not a density
 
@@ -327,7 +328,7 @@ class GaussianMixturePdType(PdType):
             raise UsageError(f'gmm_components={gmm_components}: a mixture needs at least one component')
         if gmm_log_prob not in ('mixture', 'released'):
             raise UsageError(f"gmm_log_prob={gmm_log_prob!r}: use 'mixture' or 'released'")
-        self.size = int(size)
+        self.size = size
         self.gmm_components = gmm_components
         self.gmm_log_prob = gmm_log_prob
     def pdclass(self):
@@ -362,9 +363,9 @@ class NormalizingFlowPdType(PdType):
     """Standard normal noise through affine couplings, the state vector L(s) added after the first (paper, eq. 7-9).
 
     size                dimensions of an action
-    flow_layers         pairs of couplings (4, as released, are 8; the paper's text with K couplings is K/2)
+    flow_layers         pairs of couplings (4, as released, are 8; K couplings of the paper's text are K/2)
     flow_units          size of the two hidden layers of s and t
-    flow_eps            of their layer normalisation, added to the variance
+    flow_eps            what layer normalisation adds to the variance
     flow_state_net      'mlp' gives L(s) its own two hidden layers on the observation, as released; 'network' puts L(s)
                         as one linear layer on the policy network (for images)
     flow_state_units    size of the hidden layers of 'mlp'
@@ -389,7 +390,7 @@ class NormalizingFlowPdType(PdType):
                 raise UsageError(f'{name}={value}: use at least 3; layer normalisation of fewer leaves signs at most')
         if flow_state_net not in ('mlp', 'network'):
             raise UsageError(f"flow_state_net={flow_state_net!r}: use 'mlp' or 'network'")
-        self.size = int(size)
+        self.size = size
         self.flow_layers = flow_layers
         self.flow_units = flow_units
         self.flow_eps = flow_eps
