@@ -7,7 +7,7 @@ import tensorflow as tf
 from onpolicybaselines.common import tf_util
 from onpolicybaselines.common.distributions import Pd, PdType
 from onpolicybaselines.common.mpi_adam import MpiAdam
-from onpolicybaselines.common.policies import Policy
+from onpolicybaselines.common.policy import Policy
 from onpolicybaselines.common.variables import VariableStore
 
 tf_util.single_threaded_session()

@@ -17,13 +17,14 @@ from onpolicybaselines.a2c.runner import Runner, gather, number_of_updates
 from onpolicybaselines.a2c.utils import Schedule, Scheduler
 from onpolicybaselines.acktr import kfac
 from onpolicybaselines.common import explained_variance
-from onpolicybaselines.common.distributions import entropy_noise, entropy_of
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.math_util import safemean
 from onpolicybaselines.common.mpi_util import rank as get_rank, size, sync_from_root
-from onpolicybaselines.common.policies import batch_placeholders, build_policy
+from onpolicybaselines.common.policies import build_policy
+from onpolicybaselines.common.policy import batch_placeholders
+from onpolicybaselines.common.sampling import entropy_noise, entropy_of
 from onpolicybaselines.common.vec_env import VecEnv
 
 

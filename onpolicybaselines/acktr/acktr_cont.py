@@ -18,9 +18,9 @@ from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction, path
 from onpolicybaselines.common import tf_util as U
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import check_fits
-from onpolicybaselines.common.mpi_filter import MpiZFilter as ZFilter
 from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
 from onpolicybaselines.common.learning import begin
+from onpolicybaselines.common.mpi_filter import MpiZFilter as ZFilter
 from onpolicybaselines.common.mpi_moments import mpi_moments
 from onpolicybaselines.common.mpi_util import allgather, allsum, rank as get_rank, sync_from_root
 from onpolicybaselines.common.vec_env import VecEnv

@@ -1,6 +1,8 @@
 """Conjugate gradients (upstream: baselines/common/cg.py)."""
 from collections.abc import Callable
+
 import numpy as np
+
 
 def cg(f_Ax: Callable[[np.ndarray], np.ndarray], b: np.ndarray, cg_iters: int = 10,
        callback: Callable[[np.ndarray], None] | None = None, verbose: bool = False,

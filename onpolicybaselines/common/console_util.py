@@ -1,11 +1,12 @@
 """Table rows, colours, echoed commands and timers for the terminal (upstream: common/console_util.py)."""
-from contextlib import contextmanager
-import numpy as np
-import time
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 # ================================================================
 # Misc

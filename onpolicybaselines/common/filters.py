@@ -1,9 +1,11 @@
 """Filters of observations (upstream common/filters.py of its branch old_acktr_cont)."""
 from collections.abc import Mapping
 
+import numpy as np
+
 from onpolicybaselines.common.running_stat import RunningStat
 from onpolicybaselines.common.state import State
-import numpy as np
+
 
 class ZFilter(object):
     """y = (x - mean) / std by the running mean and standard deviation of all x seen, this one included.

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from onpolicybaselines.common import actors
 from onpolicybaselines.common.compiled import concat
 from onpolicybaselines.common.layers import record_layer, standardize
 from onpolicybaselines.common.tf_util import flattenallbut0
@@ -17,9 +16,10 @@ from onpolicybaselines.common.variables import constant_initializer, get_variabl
 
 tfb = tfp.bijectors
 
-_LAST_LAYER = 3e-3  # the released code's uniform limit: a fresh flow is close to the identity
-_HIDDEN = (('dense', 'LayerNorm'), ('dense_1', 'LayerNorm_1'))  # names of the released code
-_LAST = 'dense_2'
+# the released code's uniform limit of last layers, by which a fresh flow is close to the identity, and its names
+_LAST_LAYER = 3e-3
+HIDDEN = (('dense', 'LayerNorm'), ('dense_1', 'LayerNorm_1'))
+LAST = 'dense_2'
 
 
 class AffineCoupling(tfb.Bijector):
@@ -28,6 +28,16 @@ class AffineCoupling(tfb.Bijector):
     The first ceil(A/2) coordinates are kept; with `swap` the others are. s and t are one stacked network of two hidden
     layers of `units`, evaluated once a pass. With nothing to keep (A = 1) they are free parameters; with nothing to
     move the coupling is the identity. Variables are looked up under `name` of the scope at construction.
+
+    >>> from onpolicybaselines.common.variables import VariableStore
+    >>> with VariableStore(np_random=np.random.default_rng(0)).as_default():
+    ...     g = AffineCoupling('g', size=3, swap=False, units=4)
+    >>> x = tf.constant([[1., -2., 3.]])
+    >>> y = g.forward(x)
+    >>> bool(tf.reduce_all(y[:, :2] == x[:, :2])), np.allclose(g.inverse(tf.identity(y)), x)
+    (True, True)
+    >>> y[0, 2] == x[0, 2]  # moved, if little at first
+    <tf.Tensor: shape=(), dtype=bool, numpy=False>
     """
 
     def __init__(self, name: str, size: int, *, swap: bool, units: int, epsilon: float = 1e-12,
@@ -99,8 +109,8 @@ class _Network:
         self._epsilon = epsilon
         glorot = [np.sqrt(6. / (n + units)) for n in (glorot_in or num_in, units)]
         self._hidden = [(*self._weights(name, size, units, limit), *self._norm(norm, units))
-                        for ((name, norm), size, limit) in zip(_HIDDEN, (num_in, units), glorot, strict=True)]
-        self._last = self._weights(_LAST, units, num_out, _LAST_LAYER)
+                        for ((name, norm), size, limit) in zip(HIDDEN, (num_in, units), glorot, strict=True)]
+        self._last = self._weights(LAST, units, num_out, _LAST_LAYER)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         h = x[tf.newaxis] if self._stack else x
@@ -146,54 +156,27 @@ def state_network(ob: tf.Tensor, size: int, *, units: int = 64, epsilon: float =
         return _Network(ob.shape[-1], size, units, epsilon)(ob)
 
 
+def places(layers: int) -> list[tuple[str, bool]]:
+    """(name, `swap`) of each coupling of `layers` pairs, in the order of sampling.
+
+    >>> places(1)
+    [('Nlayer_0', False), ('Nlayer_1', True)]
+    """
+    return [(f'Nlayer_{i}', i % 2 == 1) for i in range(2 * layers)]
+
+
+def couplings(size: int, layers: int, *, units: int, epsilon: float, dtype: tf.DType) -> list[AffineCoupling]:
+    """`layers` pairs of couplings of A = `size` coordinates, in the order of sampling."""
+    return [AffineCoupling(name, size, swap=swap, units=units, epsilon=epsilon, dtype=dtype)
+            for name, swap in places(layers)]
+
+
 def chain(couplings: Sequence[AffineCoupling], state_vector: tf.Tensor) -> tfb.Chain:
-    """Noise -> action: the couplings in order, `state_vector` [B, A] added after the first (paper, eq. 7)."""
+    """Noise -> action: the couplings in order, `state_vector` [B, A] added after the first (paper, eq. 7).
+
+    >>> shift = tf.constant([[10., 20.]])
+    >>> chain([tfb.Scale(2.), tfb.Scale(3.)], shift).forward(tf.constant([[1., 1.]])).numpy()  # 3 (2 x + L)
+    array([[36., 66.]], dtype=float32)
+    """
     first, *others = couplings
     return tfb.Chain([*reversed(others), tfb.Shift(state_vector), first])
-
-
-# ================================================================
-# The same from arrays, see common/actors.py
-# ================================================================
-
-def coupling(name: str, size: int, *, swap: bool, arrays: actors.Arrays, epsilon: float = 1e-12) -> actors.Coupling:
-    """`AffineCoupling`, its variables under `name`."""
-    arrays = actors.in_scope(arrays, name)
-    first = (size + 1) // 2
-    halves = (0, first), (first, size - first)
-    (keep_from, keep), (move_from, move) = halves[::-1] if swap else halves
-    if move == 0:
-        layers = []
-    elif keep == 0:
-        layers = [actors.Dense(np.zeros([0, 2 * move], arrays['free'].dtype), arrays['free'].ravel())]
-    else:
-        layers = _layers(arrays, epsilon)
-    return actors.Coupling(keep_from, keep, move_from, move, layers)
-
-
-def state_layers(arrays: actors.Arrays, *, epsilon: float = 1e-12) -> list[actors.Dense]:
-    """`state_network`."""
-    return _layers(actors.in_scope(arrays, 'statelayer'), epsilon)
-
-
-def _layers(arrays, epsilon):
-    """A `_Network`; the networks of a stack side by side in each layer, all reading the same input."""
-    layers = []
-    for i, (name, norm) in enumerate((*_HIDDEN, (_LAST, None))):
-        kernel, bias = arrays[f'{name}/kernel'], arrays[f'{name}/bias'].ravel()
-        stack = kernel.reshape(-1, *kernel.shape[-2:])
-        w = np.concatenate(stack, axis=1) if i == 0 else _block_diagonal(stack)
-        if norm is None:
-            layers.append(actors.Dense(w, bias))
-        else:
-            gamma, beta = (arrays[f'{norm}/{p}'].ravel() for p in ('gamma', 'beta'))
-            layers.append(actors.Dense(w, bias, 'relu', (gamma, beta, epsilon, len(stack))))
-    return layers
-
-
-def _block_diagonal(stack):
-    """[stack, in, out] as one matrix [stack * in, stack * out]."""
-    n, rows, columns = stack.shape
-    blocks = np.zeros([n, rows, n, columns], stack.dtype)
-    blocks[range(n), :, range(n)] = stack
-    return blocks.reshape(n * rows, n * columns)

@@ -7,6 +7,8 @@ after the other; M is 1 where an episode starts, and network_fn.initial_state(ne
 network_fn.layers, where there is one: the values of its variables by name -> the same as a list of layers for
 common/actors.py, which samples actions without TensorFlow. For two tanh layers with variables h1/w, h1/b, h2/w, h2/b:
     network_fn.layers = lambda arrays: [actors.dense(arrays, name, 'tanh') for name in ('h1', 'h2')]
+
+Keywords of convolutional networks, `conv_kwargs`, go to each of their convolutions: pad, data_format, one_dim_bias.
 """
 from collections.abc import Callable, Sequence
 
@@ -15,10 +17,11 @@ import tensorflow as tf
 
 from onpolicybaselines.a2c import utils
 from onpolicybaselines.a2c.utils import batch_to_seq, conv, conv_to_fc, fc, seq_to_batch
-from onpolicybaselines.common import actors
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import nearest, split_keywords
+from onpolicybaselines.common.keywords import nearest
 from onpolicybaselines.common.layers import layer_norm as normalize_layer
+from onpolicybaselines.common.mpi_running_mean_std import RunningMeanStd
+from onpolicybaselines.common.network_fn import check_conv_keywords, get_activation, with_layers, with_state
 from onpolicybaselines.common.tf_util import flattenallbut0
 from onpolicybaselines.common.variables import to_float, variable_scope
 
@@ -30,10 +33,6 @@ def register(name: str) -> Callable:
         mapping[name] = func
         return func
     return _thunk
-
-def _check_conv_keywords(conv_kwargs):
-    """Raise UsageError for keywords that `conv` does not take, or that the networks choose themselves."""
-    split_keywords(conv_kwargs, conv, skip=('x', 'scope', 'nf', 'rf', 'stride', 'init_scale'))
 
 def nature_cnn(unscaled_images: tf.Tensor, **conv_kwargs) -> tf.Tensor:
     """The network of Mnih et al. (Nature 2015): images [B, H, W, C] of 0..255 -> [B, 512]."""
@@ -75,41 +74,39 @@ def mlp(num_layers: int = 2, num_hidden: int = 64, activation: str | Callable = 
         layer_norm: bool = False) -> Callable:
     """Fully connected layers.
 
-    num_layers, num_hidden: number and size of the layers; activation: a function or its name in tf.nn;
-    layer_norm: normalise each layer before its activation.
+    num_layers      number of hidden layers
+    num_hidden      units of each
+    activation      name of a function of tf.nn such as tanh, relu, elu (or the function)
+    layer_norm      normalise each layer before its activation
     """
     activation = get_activation(activation)
-    scopes = [f'mlp_fc{i}' for i in range(num_layers)]
 
     def network_fn(X):
         h = flattenallbut0(X)
-        for scope in scopes:
-            h = fc(h, scope, nh=num_hidden, init_scale=np.sqrt(2))
+        for i in range(num_layers):
+            h = fc(h, 'mlp_fc{}'.format(i), nh=num_hidden, init_scale=np.sqrt(2))
             if layer_norm:
-                with variable_scope(scope):
+                with variable_scope('mlp_fc{}'.format(i)):
                     h = normalize_layer(h)
             h = activation(h)
 
         return h
 
-    name = next((name for name in actors.ACTIVATIONS if getattr(tf.nn, name, None) is activation), None)
-    if name is not None:
-        network_fn.layers = lambda arrays: [actors.dense(arrays, scope, name, layer_norm) for scope in scopes]
-    return network_fn
+    return with_layers(network_fn, [f'mlp_fc{i}' for i in range(num_layers)], activation, layer_norm)
 
 
 @register("cnn")
 def cnn(**conv_kwargs) -> Callable:
-    """`nature_cnn`; keywords go to each convolution (pad, data_format, one_dim_bias)."""
-    _check_conv_keywords(conv_kwargs)
+    """`nature_cnn`."""
+    check_conv_keywords(conv_kwargs)
     def network_fn(X):
         return nature_cnn(X, **conv_kwargs)
     return network_fn
 
 @register("impala_cnn")
 def impala_cnn(**conv_kwargs) -> Callable:
-    """`build_impala_cnn`; keywords go to each convolution (data_format, one_dim_bias)."""
-    _check_conv_keywords(conv_kwargs)
+    """`build_impala_cnn`, whose `pad` is its own."""
+    check_conv_keywords(conv_kwargs)
     def network_fn(X):
         return build_impala_cnn(X, **conv_kwargs)
     return network_fn
@@ -117,7 +114,7 @@ def impala_cnn(**conv_kwargs) -> Callable:
 @register("cnn_small")
 def cnn_small(**conv_kwargs) -> Callable:
     """Two small convolutions and 128 units, upstream's Atari network for TRPO."""
-    _check_conv_keywords(conv_kwargs)
+    check_conv_keywords(conv_kwargs)
     def network_fn(X):
         h = to_float(X) / 255.
 
@@ -129,34 +126,66 @@ def cnn_small(**conv_kwargs) -> Callable:
         return h
     return network_fn
 
-def _recurrent(features, nlstm, layer_norm):
-    """An LSTM on top of `features(X)`."""
-    def network_fn(X, S, M, nsteps=1):
-        xs = batch_to_seq(features(X), -1, nsteps)
-        ms = batch_to_seq(to_float(M), -1, nsteps)
-        cell, scope = (utils.lnlstm, 'lnlstm') if layer_norm else (utils.lstm, 'lstm')
-        h5, snew = cell(xs, ms, to_float(S), scope=scope, nh=nlstm)
-        return seq_to_batch(h5), snew
-
-    network_fn.recurrent = True
-    network_fn.initial_state = lambda nenv: np.zeros((nenv, 2 * nlstm), 'float32')
-    return network_fn
-
 @register("lstm")
 def lstm(nlstm: int = 128, layer_norm: bool = False) -> Callable:
-    """LSTM of `nlstm` units on the flattened observation; layer_norm: its layer-normalised version."""
-    return _recurrent(flattenallbut0, nlstm, layer_norm)
+    """LSTM on the flattened observation.
+
+    nlstm           units
+    layer_norm      the layer-normalised version
+    """
+
+    def network_fn(X, S, M, nsteps=1):
+        h = flattenallbut0(X)
+
+        xs = batch_to_seq(h, -1, nsteps)
+        ms = batch_to_seq(to_float(M), -1, nsteps)
+
+        if layer_norm:
+            h5, snew = utils.lnlstm(xs, ms, to_float(S), scope='lnlstm', nh=nlstm)
+        else:
+            h5, snew = utils.lstm(xs, ms, to_float(S), scope='lstm', nh=nlstm)
+
+        h = seq_to_batch(h5)
+
+        return h, snew
+
+    return with_state(network_fn, 2*nlstm)
+
 
 @register("lnlstm")
 def lnlstm(nlstm: int = 128) -> Callable:
-    """Layer-normalised LSTM of `nlstm` units on the flattened observation."""
+    """Layer-normalised LSTM on the flattened observation.
+
+    nlstm           units
+    """
     return lstm(nlstm, layer_norm=True)
 
 @register("cnn_lstm")
 def cnn_lstm(nlstm: int = 128, layer_norm: bool = False, conv_fn: Callable = nature_cnn, **conv_kwargs) -> Callable:
-    """LSTM of `nlstm` units on `conv_fn(images, **conv_kwargs)`."""
-    _check_conv_keywords(conv_kwargs)
-    return _recurrent(lambda X: conv_fn(X, **conv_kwargs), nlstm, layer_norm)
+    """LSTM on convolutions.
+
+    nlstm           units
+    layer_norm      the layer-normalised version
+    conv_fn         function (images, **conv_kwargs) -> [B, n]
+    """
+    check_conv_keywords(conv_kwargs)
+
+    def network_fn(X, S, M, nsteps=1):
+        h = conv_fn(X, **conv_kwargs)
+
+        xs = batch_to_seq(h, -1, nsteps)
+        ms = batch_to_seq(to_float(M), -1, nsteps)
+
+        if layer_norm:
+            h5, snew = utils.lnlstm(xs, ms, to_float(S), scope='lnlstm', nh=nlstm)
+        else:
+            h5, snew = utils.lstm(xs, ms, to_float(S), scope='lstm', nh=nlstm)
+
+        h = seq_to_batch(h5)
+
+        return h, snew
+
+    return with_state(network_fn, 2*nlstm)
 
 @register("impala_cnn_lstm")
 def impala_cnn_lstm() -> Callable:
@@ -165,14 +194,20 @@ def impala_cnn_lstm() -> Callable:
 
 @register("cnn_lnlstm")
 def cnn_lnlstm(nlstm: int = 128, **conv_kwargs) -> Callable:
-    """Layer-normalised LSTM of `nlstm` units on `nature_cnn`."""
+    """Layer-normalised LSTM on `nature_cnn`.
+
+    nlstm           units
+    """
     return cnn_lstm(nlstm, layer_norm=True, **conv_kwargs)
 
 
 @register("conv_only")
 def conv_only(convs: Sequence[tuple[int, int, int]] = ((32, 8, 4), (64, 4, 2), (64, 3, 1)), **conv_kwargs) -> Callable:
-    """Convolutions only; convs: (number of filters, filter size, stride) of each layer."""
-    _check_conv_keywords(conv_kwargs)
+    """Convolutions only.
+
+    convs           (number of filters, filter size, stride) of each layer
+    """
+    check_conv_keywords(conv_kwargs)
     def network_fn(X):
         out = to_float(X) / 255.
         with variable_scope("convnet"):
@@ -182,15 +217,11 @@ def conv_only(convs: Sequence[tuple[int, int, int]] = ((32, 8, 4), (64, 4, 2), (
         return out
     return network_fn
 
-
-def get_activation(name: str | Callable) -> Callable:
-    """The function of that name in tf.nn; a function is returned as it is."""
-    if callable(name):
-        return name
-    activation = getattr(tf.nn, name, None) if name.isidentifier() else None
-    if not callable(activation):
-        raise UsageError(f'unknown activation {name!r}: use a function of tf.nn such as tanh, relu, elu')
-    return activation
+def _normalize_clip_observation(x, clip_range=(-5.0, 5.0)):
+    """(the filter of observations like `x`, a function of a batch, its running mean and standard deviation)."""
+    rms = RunningMeanStd(shape=tuple(x.shape[1:]))
+    norm_x = lambda x: tf.clip_by_value((to_float(x) - to_float(rms.mean)) / to_float(rms.std), *clip_range)
+    return norm_x, rms
 
 
 def get_network_builder(name: str | Callable) -> Callable:

@@ -1,13 +1,16 @@
 """Adam on a flat parameter vector that MPI ranks share (upstream: baselines/common/mpi_adam.py)."""
 from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import onpolicybaselines.common.tf_util as U
-import tensorflow as tf
 import numpy as np
+import tensorflow as tf
+
+import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.common import mpi_world
 from onpolicybaselines.common.state import State, check_shapes
+
 if TYPE_CHECKING:
     from mpi4py import MPI
 

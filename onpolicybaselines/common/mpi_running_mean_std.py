@@ -1,8 +1,8 @@
 """Observation statistics over all MPI ranks, for use in graphs (upstream: common/mpi_running_mean_std.py)."""
 from collections.abc import Mapping
 
-import tensorflow as tf
 import numpy as np
+import tensorflow as tf
 
 from onpolicybaselines.common.mpi_world import allsum
 from onpolicybaselines.common.state import State, check_shapes

@@ -3,15 +3,17 @@
 `comm` is an mpi4py communicator. Where it is optional, None stands for `get_comm()`; where not, for this process alone.
 """
 from __future__ import annotations
-from collections import defaultdict
-from collections.abc import Sequence
+
 import os
-import numpy as np
 import platform
 import shutil
 import subprocess
 import warnings
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from onpolicybaselines.common.mpi_world import (  # noqa: F401 (for those who look for them here)
     LAUNCHER_VARIABLES,

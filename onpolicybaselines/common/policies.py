@@ -1,160 +1,60 @@
-"""Policy and value function of one environment's spaces (upstream common/policies.py)."""
-import contextlib
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+"""Policy and value function of one environment's spaces (upstream common/policies.py).
+
+Where upstream builds a graph from placeholders, there are functions of observations here: common/policy.py has them.
+"""
+from collections.abc import Callable
 
 import gymnasium as gym
 import numpy as np
-import tensorflow as tf
 
 from onpolicybaselines import __version__
-from onpolicybaselines.a2c.utils import fc
-from onpolicybaselines.common import actors, tf_util
-from onpolicybaselines.common.distributions import FAMILY_SIZES, Pd, PdType, make_pdtype, policy_family
-from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common import tf_util
+from onpolicybaselines.common.distributions import PdType
 from onpolicybaselines.common.files import check_fits
-from onpolicybaselines.common.input import encode_observation, observation_placeholder
-from onpolicybaselines.common.keywords import split_keywords
 from onpolicybaselines.common.models import get_network_builder
-from onpolicybaselines.common.mpi_running_mean_std import RunningMeanStd
-from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0
-from onpolicybaselines.common.variables import VariableStore, to_float, variable_scope
+from onpolicybaselines.common.policy import PolicyAndValues, check_networks, describe, share_keywords
+from onpolicybaselines.common.tf_util import adjust_shape
 
 
-class Policy(object):
-    """Action distribution as a function of observations, with its variables.
+class PolicyWithValue(PolicyAndValues):
+    """Action distribution and value function, with the variables of both."""
 
-    B: batch. Observations are given as the space has them, single or batched. `recurrent`: whether the distribution
-    also depends on what was seen before, through a state S [nenv, n]; a batch is then of B = nenv * nsteps steps, one
-    environment after the other, S the states before the first ones (None: zeros), and M [B] is 1 where an episode
-    starts: the state is 0 there (None: nowhere). Without recurrence, S and M have no effect.
-    """
-
-    init_scale = 0.01  # of the layer that gives the distribution's parameters
-
-    def __init__(self, ob_space: gym.Space, policy_network: Callable, pdtype: PdType,
+    def __init__(self, env: gym.Env, policy_network: Callable, pdtype: PdType, value_network: Callable | None = None,
                  normalize_observations: bool = False, np_random: np.random.Generator | None = None,
                  dtype: str = 'float32', spec: dict | None = None):
-        """Make the variables, from `np_random`, which also draws the noise of every action.
+        """As `Policy`; value_network: encoded observations [B, ...] -> latent [B, n], None shares the policy's."""
+        super().__init__(env.observation_space, policy_network, pdtype, value_network, normalize_observations,
+                         np_random, dtype, spec)
 
-        policy_network: encoded observations [B, ...] -> latent [B, n], or a recurrent one, see common/models.py;
-        normalize_observations: filter them by their running mean and standard deviation, clipped to [-5, 5]; spec: how
-        the policy was asked for, saved with it.
+        def tensors(ob, noise, *state):
+            pd, vf, state = self.pd_and_vf(ob, *state)
+            action = pd.mode() if noise is None else pd.sample(noise)
+            neglogp = pd.neglogp(action)
+            return action, vf, state, neglogp
+
+        self._step = tf_util.function(tensors, self.X, self._noise, *self.state_inputs)
+        self._step_mode = tf_util.function(lambda ob, *state: tensors(ob, None, *state), self.X, *self.state_inputs)
+        self._value = tf_util.function(self.vf, self.X, *self.state_inputs)
+
+    def _evaluate(self, variables, observation, S=None, M=None, stochastic=False):
+        observation = adjust_shape(self.ob_space.shape, observation)
+        noise = [self.noise(len(observation))] if stochastic else []
+        return variables(observation, *noise, *self._state(S, M, len(observation)))
+
+    def step(self, observation: np.ndarray, S: np.ndarray | None = None, M: np.ndarray | None = None,
+             stochastic: bool = True) -> tuple:
+        """(actions, values, new states or None, -log p(actions)) of one observation, or of one per environment.
+
+        S: the states that the last step gave, None for the first; M: whether that step ended an episode. Actions are
+        the deterministic ones if not `stochastic`.
         """
-        self.ob_space = ob_space
-        self.X = observation_placeholder(self.ob_space)
-        self.pdtype = pdtype
-        self.np_random = np.random.default_rng() if np_random is None else np_random
-        self.spec = spec or {}
-        self._policy_network = policy_network
-        self.recurrent = getattr(policy_network, 'recurrent', False)
-        self.state_inputs = self._state_inputs()
-        if normalize_observations and self.X.dtype.is_floating:
-            self.ob_rms = RunningMeanStd(shape=self.ob_space.shape)
-        self._store = VariableStore(dtype, self.np_random)
-        self._create_variables(tf.zeros([1, *self.ob_space.shape], self.X.dtype))
-        self._store.frozen = True
-        self.var_list = self._store.in_scope('pi')
-        self._noise = tf.TensorSpec([None, self.pdtype.noise_size], tf.float32)
-        self._sample = tf_util.function(lambda ob, noise: self.pd(ob).sample(noise), self.X, self._noise)
-        self._mode = tf_util.function(lambda ob: self.pd(ob).mode(), self.X)
-        self._policy_arrays = tf_util.function(lambda: {name: v.read_value() for name, v in
-                                                        self._store.variables.items() if name.startswith('pi/')})
+        a, v, state, neglogp = self._evaluate(self._step if stochastic else self._step_mode, observation, S, M,
+                                              stochastic)
+        return a, v, state, neglogp
 
-    def _create_variables(self, ob):
-        self.pd(ob)
-
-    def initial_state(self, nenv: int) -> np.ndarray | None:
-        """The state S of environments that nothing was seen of, [nenv, n]; None without recurrence."""
-        return self._policy_network.initial_state(nenv) if self.recurrent else None
-
-    def _state_inputs(self):
-        """What compiled functions take besides observations: S and M, or nothing."""
-        if not self.recurrent:
-            return []
-        return [tf.TensorSpec([None, self.initial_state(1).shape[1]]), tf.TensorSpec([None])]
-
-    def pd(self, ob: tf.Tensor, S: tf.Tensor | None = None, M: tf.Tensor | None = None, nsteps: int = 1) -> Pd:
-        """The action distributions at observations [B, ...]."""
-        with self._store.as_default():
-            return self._head(self._policy_latent(self._encode(ob), S, M, nsteps)[0])
-
-    def _head(self, latent):
-        return self.pdtype.pdfromlatent(latent, init_scale=self.init_scale)[0]
-
-    def _policy_latent(self, x, S=None, M=None, nsteps=1):
-        """(what the distribution stands on, [B, n], and the state after the last steps)."""
-        if self.pdtype.own_state_network:
-            return x, None
-        if not self.recurrent:
-            return self._latent(self._policy_network, x, 'pi'), None
-        S = tf.zeros([tf.shape(x)[0] // nsteps, self.state_inputs[0].shape[1]]) if S is None else S
-        M = tf.zeros(tf.shape(x)[:1]) if M is None else M
-        with variable_scope('pi'):
-            return self._policy_network(x, S, M, nsteps)
-
-    def _encode(self, ob):
-        if hasattr(self, 'ob_rms'):
-            ob = _normalize_clip_observation(to_float(ob), self.ob_rms)
-        return encode_observation(self.ob_space, ob)
-
-    @staticmethod
-    def _latent(network, x, scope):
-        with variable_scope(scope):
-            return flattenallbut0(network(x))
-
-    @contextlib.contextmanager
-    def at(self, theta: tf.Tensor, var_list: Sequence[tf.Variable] | None = None) -> Iterator[None]:
-        """Within, `var_list` (None: the policy's) is read from the flat vector theta: losses become functions of it."""
-        with self._store.substitute(self.var_list if var_list is None else var_list, theta):
-            yield
-
-    def noise(self, n: int) -> np.ndarray:
-        """The noise of n actions, [n, pdtype.noise_size]."""
-        return self.pdtype.noise(self.np_random, n)
-
-    def act(self, observation: np.ndarray, stochastic: bool = True, noise: np.ndarray | None = None) -> np.ndarray:
-        """Actions [B, ...]: sampled, or the distribution's deterministic action if not `stochastic`.
-
-        noise: of `noise(B)`, drawn here if None; it may be overwritten.
-        Raises UsageError for a recurrent policy, which would forget: `PolicyWithValue.step` hands on its state.
-        """
-        if self.recurrent:
-            raise UsageError('act has no state to give a recurrent policy: use step(observation, S=state, M=dones)')
-        ob = self._batch(observation)
-        if not stochastic:
-            return self._mode(ob)
-        return self._sample(ob, self.noise(len(ob)) if noise is None else noise)
-
-    def actor(self, stochastic: bool = True) -> Callable[..., np.ndarray]:
-        """`act` at the present parameters and observation filter, ten times as fast: ask for it again after an update.
-
-        (Observations, noise=None) -> actions [B, ...], those of `act` up to rounding. It is put together by
-        common/actors.py, from `network.layers` and `PdType.head`; where one is missing, it is `act`.
-        """
-        arrays = self._policy_arrays()
-        layers, head = self._latent_layers(arrays), self.pdtype.head(arrays)
-        if layers is None or head is None:
-            return functools.partial(self.act, stochastic=stochastic)
-        mean_std = (self.ob_rms.mean.numpy(), self.ob_rms.std.numpy()) if hasattr(self, 'ob_rms') else None
-        act = actors.policy(self.ob_space, np.dtype(self._store.dtype.as_numpy_dtype), layers, head, mean_std)
-
-        def actor(observation, noise=None):
-            ob = self._batch(observation)
-            if not stochastic:
-                return act(ob, None)
-            return act(ob, self.noise(len(ob)) if noise is None else noise)
-        return actor
-
-    def _latent_layers(self, arrays):
-        """`_policy_latent` as layers of common/actors.py, or None."""
-        if self.pdtype.own_state_network:
-            return []
-        layers = getattr(self._policy_network, 'layers', None)
-        return layers and layers(actors.in_scope(arrays, 'pi'))
-
-    def _batch(self, observation):
-        return adjust_shape(self.ob_space.shape, observation)
+    def value(self, ob: np.ndarray, S: np.ndarray | None = None, M: np.ndarray | None = None) -> np.ndarray:
+        """Value estimates [B] of one observation or a batch; S and M as in `step`."""
+        return self._evaluate(self._value, ob, S, M)
 
     def save(self, save_path: str) -> None:
         """Write variables, observation filter and how the policy was asked for to one npz file."""
@@ -166,87 +66,6 @@ class Policy(object):
         check_fits(load_path, meta, arrays, self.arrays())
         self.set_arrays(arrays)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Variables and observation filter by name."""
-        arrays = {name: v.numpy() for name, v in self._store.variables.items()}
-        if hasattr(self, 'ob_rms'):
-            arrays.update({f'ob_rms/{name}': value for name, value in self.ob_rms.state().items()})
-        return arrays
-
-    def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take over what `arrays` gave."""
-        for name, v in self._store.variables.items():
-            v.assign(arrays[name])
-        if hasattr(self, 'ob_rms'):
-            self.ob_rms.set_state({name.removeprefix('ob_rms/'): value for name, value in arrays.items()
-                                   if name.startswith('ob_rms/')})
-
-
-class PolicyWithValue(Policy):
-    """Action distribution and value function, with the variables of both."""
-
-    def __init__(self, env: gym.Env, policy_network: Callable, pdtype: PdType, value_network: Callable | None = None,
-                 normalize_observations: bool = False, np_random: np.random.Generator | None = None,
-                 dtype: str = 'float32', spec: dict | None = None):
-        """As `Policy`; value_network: encoded observations [B, ...] -> latent [B, n], None shares the policy's."""
-        self._value_network = value_network
-        super().__init__(env.observation_space, policy_network, pdtype, normalize_observations, np_random, dtype, spec)
-        self.vf_var_list = self._store.in_scope('vf')
-        self._value = tf_util.function(self.vf, self.X, *self.state_inputs)
-        self._step = tf_util.function(self._evaluate, self.X, self._noise, *self.state_inputs)
-        self._step_mode = tf_util.function(lambda ob, *state: self._evaluate(ob, None, *state), self.X,
-                                           *self.state_inputs)
-
-    def _create_variables(self, ob):
-        self.pd_and_vf(ob)
-
-    def vf(self, ob: tf.Tensor, S: tf.Tensor | None = None, M: tf.Tensor | None = None, nsteps: int = 1) -> tf.Tensor:
-        """The values at observations [B, ...], [B]."""
-        with self._store.as_default():
-            x = self._encode(ob)
-            return self._vf(x, self._policy_latent(x, S, M, nsteps)[0] if self._value_network is None else None)
-
-    def _vf(self, x, policy_latent):
-        shared = self._value_network is None
-        return fc(policy_latent if shared else self._latent(self._value_network, x, 'vf'), 'vf', 1)[:, 0]
-
-    def pd_and_vf(self, ob: tf.Tensor, S: tf.Tensor | None = None, M: tf.Tensor | None = None,
-                  nsteps: int = 1) -> tuple[Pd, tf.Tensor, tf.Tensor | None]:
-        """(`pd`, `vf`, states after the last steps [nenv, n] or None); a shared network is evaluated once for both."""
-        with self._store.as_default():
-            x = self._encode(ob)
-            latent, state = self._policy_latent(x, S, M, nsteps)
-            return self._head(latent), self._vf(x, latent), state
-
-    def _evaluate(self, ob, noise, *state):
-        pd, vf, state = self.pd_and_vf(ob, *state)
-        action = pd.mode() if noise is None else pd.sample(noise)
-        return action, vf, state, pd.neglogp(action)
-
-    def step(self, observation: np.ndarray, S: np.ndarray | None = None, M: np.ndarray | None = None,
-             stochastic: bool = True) -> tuple:
-        """(actions, values, new states or None, -log p(actions)) of one observation, or of one per environment.
-
-        S: the states that the last step gave, None for the first; M: whether that step ended an episode. Actions are
-        the deterministic ones if not `stochastic`.
-        """
-        ob = self._batch(observation)
-        state = self._state(S, M, len(ob))
-        if not stochastic:
-            return self._step_mode(ob, *state)
-        return self._step(ob, self.noise(len(ob)), *state)
-
-    def _state(self, S, M, nenv):
-        """Values for `state_inputs`, one step long."""
-        if not self.recurrent:
-            return []
-        return [self.initial_state(nenv) if S is None else S, np.zeros(nenv) if M is None else np.asarray(M, 'float32')]
-
-    def value(self, ob: np.ndarray, S: np.ndarray | None = None, M: np.ndarray | None = None) -> np.ndarray:
-        """Value estimates [B] of one observation or a batch; S and M as in `step`."""
-        ob = self._batch(ob)
-        return self._value(ob, *self._state(S, M, len(ob)))
-
 def build_policy(env: gym.Env, policy_network: str | Callable, value_network: str | Callable | None = None,
                  normalize_observations: bool = False, policy: str | None = None, **policy_kwargs) -> Callable:
     """A function `policy_fn(np_random=None, dtype='float32')` that makes `PolicyWithValue`s for the spaces of `env`.
@@ -256,52 +75,33 @@ def build_policy(env: gym.Env, policy_network: str | Callable, value_network: st
     policy: see `make_pdtype`; policy_kwargs: keywords of the named network and of the policy. Raises UsageError for
     keywords neither knows.
     """
-    if value_network is None:
-        value_network = 'shared'
-    spec = {'network': policy_network, 'value_network': value_network, 'policy': policy,
-            'normalize_observations': normalize_observations, **policy_kwargs}
-    spec = {name: _jsonable(value) for name, value in spec.items()}
-    builder = get_network_builder(policy_network) if isinstance(policy_network, str) else lambda: policy_network
-    family = policy_family(env.action_space, policy)
-    family_kwargs, network_kwargs = split_keywords(policy_kwargs, family, builder, skip=FAMILY_SIZES)
-    policy_network = builder(**network_kwargs)
-    pdtype = make_pdtype(env.action_space, policy, **family_kwargs)
-
-    if value_network != 'shared' and any(getattr(n, 'recurrent', False) for n in (policy_network, value_network)):
-        raise UsageError(f'recurrent network {spec["network"]!r}: a value network of its own (value_network='
-                         f"{spec['value_network']!r}) is supported for feed-forward ones only, such as mlp or cnn; a2c "
-                         "and ppo2 take recurrent ones with value_network='shared'")
-    if value_network == 'copy':
-        value_network = policy_network
-    elif value_network == 'shared':
-        value_network = None
-    elif value_network is not None and not callable(value_network):
-        raise UsageError(f"value_network={value_network!r}: use 'copy', 'shared' or a function")
-    if value_network is None and pdtype.own_state_network:
-        raise UsageError("a shared value network needs a policy that stands on it: use value_network='copy' or "
-                         "flow_state_net='network'")
+    spec = describe(network=policy_network, value_network='shared' if value_network is None else value_network,
+                    policy=policy, normalize_observations=normalize_observations, **policy_kwargs)
+    pdtype, policy_kwargs = share_keywords(policy_kwargs, policy_network, env.action_space, policy)
+    if isinstance(policy_network, str):
+        network_type = policy_network
+        policy_network = get_network_builder(network_type)(**policy_kwargs)
+    check_networks(policy_network, value_network, pdtype, spec)
 
     def policy_fn(np_random=None, dtype='float32'):
-        return PolicyWithValue(env, policy_network, pdtype, value_network, normalize_observations, np_random, dtype,
-                               spec)
+        _v_net = value_network
+
+        if _v_net is None or _v_net == 'shared':
+            _v_net = None
+        else:
+            if _v_net == 'copy':
+                _v_net = policy_network
+
+        policy = PolicyWithValue(
+            env=env,
+            policy_network=policy_network,
+            pdtype=pdtype,
+            value_network=_v_net,
+            normalize_observations=normalize_observations,
+            np_random=np_random,
+            dtype=dtype,
+            spec=spec
+        )
+        return policy
 
     return policy_fn
-
-
-def _jsonable(value):
-    """What a model file says of an argument: 'custom' for a function."""
-    if callable(value):
-        return 'custom'
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
-def _normalize_clip_observation(x, rms, clip_range=(-5.0, 5.0)):
-    return tf.clip_by_value((x - to_float(rms.mean)) / to_float(rms.std), *clip_range)
-
-
-def batch_placeholders(pi: 'PolicyWithValue') -> list[tf.TensorSpec]:
-    """The TensorSpecs of a batch of actions, of numbers such as advantages, and of `entropy_noise`."""
-    dtype = pi.var_list[0].dtype
-    action_dtype = pi.pdtype.sample_dtype()
-    return [tf.TensorSpec([None, *pi.pdtype.sample_shape()], dtype if action_dtype.is_floating else action_dtype),
-            tf.TensorSpec([None], dtype), tf.TensorSpec([None, pi.pdtype.noise_size])]

@@ -1,8 +1,9 @@
 """TensorFlow helpers: flat parameter vectors, compiled functions, files of arrays (upstream common/tf_util.py)."""
-import numpy as np
-import tensorflow as tf
 import contextlib
 from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
 
 from onpolicybaselines.common.compiled import compiled
 from onpolicybaselines.common.files import read_arrays, write_arrays

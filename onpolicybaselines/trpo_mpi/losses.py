@@ -11,9 +11,10 @@ import tensorflow as tf
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.common.checks import check_choice
-from onpolicybaselines.common.distributions import entropy_of
 from onpolicybaselines.common.layers import released_moments
-from onpolicybaselines.common.policies import PolicyWithValue, batch_placeholders
+from onpolicybaselines.common.policies import PolicyWithValue
+from onpolicybaselines.common.policy import batch_placeholders
+from onpolicybaselines.common.sampling import entropy_of
 
 XLA_PAYS = 200 # updates: about what compiling a flow costs, over what it then saves per update
 

@@ -3,33 +3,34 @@
 T: steps of a segment, N: environments of a rank, B = T * N: the rank's batch. The losses are in losses.py, the update
 of the policy in trust_region.py, the making of segments in segments.py.
 """
-from onpolicybaselines.common import explained_variance, dataset, discount_with_boundaries
-from onpolicybaselines import logger
-import onpolicybaselines.common.tf_util as U
-import tensorflow as tf
-import numpy as np
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Literal
-from onpolicybaselines.common.mpi_adam import MpiAdam
-from onpolicybaselines.common.policies import PolicyWithValue, build_policy
 
 import gymnasium as gym
+import numpy as np
+import tensorflow as tf
 
+import onpolicybaselines.common.tf_util as U
+from onpolicybaselines import logger
+from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance
 from onpolicybaselines.common.checks import check_choice
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.math_util import safemean
+from onpolicybaselines.common.mpi_adam import MpiAdam
 from onpolicybaselines.common.mpi_fit import minimize
 from onpolicybaselines.common.mpi_moments import mpi_moments
 from onpolicybaselines.common.mpi_world import allgather, check_synced, get_comm, rank as get_rank, size
+from onpolicybaselines.common.policies import PolicyWithValue, build_policy
 from onpolicybaselines.common.timing import timed
 from onpolicybaselines.common.vec_env import VecEnv
 from onpolicybaselines.trpo_mpi.losses import choose, loss_names, make_functions
 from onpolicybaselines.trpo_mpi.segments import Segments, flatten
 from onpolicybaselines.trpo_mpi.trust_region import trust_region_step
+
 
 def traj_segment_generator(pi: PolicyWithValue, env: VecEnv, horizon: int, stochastic: bool) -> Segments:
     """Endless segments of `horizon` steps, over all environments together; an iterator that has a state."""

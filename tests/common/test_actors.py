@@ -1,4 +1,5 @@
 """Actors against `Policy.act`: the same actions from the same state of the generator, with numba and without."""
+import dataclasses
 import functools
 import itertools
 import json
@@ -14,13 +15,15 @@ import tensorflow as tf
 from gymnasium import spaces
 
 from onpolicybaselines.common import actors
-from onpolicybaselines.common.distributions import POLICIES, DiagGaussianPdType, make_pdtype
+from onpolicybaselines.common.actors import families, machine
+from onpolicybaselines.common.distributions import POLICIES, DiagGaussianPd, DiagGaussianPdType, PdType, make_pdtype
 from onpolicybaselines.common.models import get_network_builder, mlp
-from onpolicybaselines.common.policies import Policy, build_policy
+from onpolicybaselines.common.policies import build_policy
+from onpolicybaselines.common.policy import Policy
 from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
 from onpolicybaselines.trpo_mpi.trpo_mpi import traj_segment_generator
 
-PACKAGE = actors.__file__.removesuffix('common/actors.py')
+PACKAGE = actors.__file__.removesuffix('common/actors/__init__.py')
 BOX = spaces.Box(-np.inf, np.inf, (4,), 'float64')
 CONTINUOUS = spaces.Box(-1, 1, (3,), 'float32')
 
@@ -30,8 +33,8 @@ def with_and_without_numba(make):
     made = [make()]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, 'numba', None)
-        patch.setattr(actors, '_compiled', functools.cache(actors._compiled.__wrapped__))  # which has found it before
-        assert actors._compiled(np.dtype('float32'), np.dtype('float32')) is None
+        patch.setattr(machine, 'compiled', functools.cache(machine.compiled.__wrapped__))  # which has found it before
+        assert machine.compiled(np.dtype('float32'), np.dtype('float32')) is None
         return [*made, make()]
 
 
@@ -231,11 +234,26 @@ def test_actions_of_one_call_outlive_the_next():
 # Where there is no such version
 # ================================================================
 
-class NoHead(DiagGaussianPdType):
+@dataclasses.dataclass(eq=False)
+class NoHead(PdType):
     """A family that knows TensorFlow only."""
 
-    def head(self, arrays):
-        return None
+    size: int
+
+    def pdclass(self):
+        return DiagGaussianPd
+    def pdfromlatent(self, latent_vector, init_scale=1.0, init_bias=0.0):
+        return DiagGaussianPdType(self.size).pdfromlatent(latent_vector, init_scale, init_bias)
+    def param_shape(self):
+        return [2 * self.size]
+    def sample_shape(self):
+        return [self.size]
+    def sample_dtype(self):
+        return tf.float32
+
+
+class OtherHead(NoHead):
+    """One with a head of its own, registered below."""
 
 
 @pytest.mark.parametrize('network, ob_space', [
@@ -257,6 +275,11 @@ def test_without_a_head_it_is_act():
     assert_equal_to_act(pi, observations(BOX, 2), rtol=0)
 
 
+def test_a_head_of_ones_own():
+    families.head.register(OtherHead, lambda pdtype, arrays: families.head(DiagGaussianPdType(pdtype.size), arrays))
+    assert_always_equal_to_act(Policy(BOX, mlp(num_hidden=8), OtherHead(3), np_random=np.random.default_rng(0)))
+
+
 def test_all_continuous_families_have_one():
     assert not any(is_fallback(make(policy=policy)) for policy in POLICIES)
 
@@ -274,7 +297,7 @@ PLAIN = """
     dense = lambda *shape: actors.Dense(np_random.standard_normal(shape), np_random.standard_normal(shape[1]), 'tanh')
     act = actors.policy(spaces.Box(-1, 1, (4,)), np.dtype('float64'), [dense(4, 8)],
                         actors.diag_gaussian([dense(8, 2)], np.zeros([1, 2])))
-    print('numba' if actors._compiled(np.dtype('float32'), np.dtype('float64')) else 'numpy')
+    print('numba' if actors.machine.compiled(np.dtype('float32'), np.dtype('float64')) else 'numpy')
     print(act(np.ones([1, 4]), np.ones([1, 2])).tolist())
 """
 
@@ -305,7 +328,7 @@ def test_no_folder_for_the_cache_of_numba(tmp_path):
     """Nothing but the start takes longer."""
     pytest.importorskip('numba')
     shutil.copytree(PACKAGE, tmp_path / 'onpolicybaselines', ignore=shutil.ignore_patterns('__pycache__'))
-    pycache = tmp_path / 'onpolicybaselines' / 'common' / '__pycache__'
+    pycache = tmp_path / 'onpolicybaselines' / 'common' / 'actors' / '__pycache__'
     pycache.touch()  # no folder
     nowhere = {name: '/dev/null' for name in ('HOME', 'XDG_CACHE_HOME')}
     assert run_plain(path=tmp_path, **nowhere) == run_plain()

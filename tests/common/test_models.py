@@ -6,6 +6,7 @@ import tensorflow as tf
 from onpolicybaselines.a2c import utils
 from onpolicybaselines.common import models
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.network_fn import get_activation
 from onpolicybaselines.common.tf_util import normc_initializer
 from onpolicybaselines.common.variables import VariableStore
 
@@ -386,8 +387,8 @@ def test_unknown_network(name, message):
 
 
 def test_get_activation():
-    assert models.get_activation('relu') is tf.nn.relu
-    assert models.get_activation(np.tanh) is np.tanh
+    assert get_activation('relu') is tf.nn.relu
+    assert get_activation(np.tanh) is np.tanh
 
 
 @pytest.mark.parametrize('name', ['rellu', '', 'relu()', 'tanh.__class__', '__doc__', 'a b'])

@@ -6,7 +6,6 @@ import pytest
 
 from onpolicybaselines.common import mpi_util
 
-
 COLLECTIVES = """
     import json, os, platform, sys
     from onpolicybaselines.common import mpi_util

@@ -13,6 +13,8 @@ from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.layers import recording_layers
 from onpolicybaselines.common.models import mlp
 from onpolicybaselines.common.policies import PolicyWithValue, build_policy
+from onpolicybaselines.common.policy import batch_placeholders
+from onpolicybaselines.common.state import flatten, unflatten
 from onpolicybaselines.common.variables import VariableStore
 
 
@@ -479,6 +481,37 @@ def test_save_and_load(envs, name, policy, dtype, tmp_path):
         np.testing.assert_array_equal(saved.ob_rms.std, loaded.ob_rms.std)
 
 
+@pytest.mark.parametrize('name, policy', CASES)
+def test_a_fresh_policy_with_the_state_goes_on_as_the_first(envs, name, policy):
+    env = envs[name]
+    first, fresh = make(env, policy, normalize=True), make(env, policy, normalize=True, seed=1)
+    ob = batch(env, 5)
+    first.step(ob)
+    if hasattr(first, 'ob_rms'):
+        first.ob_rms.update(batch(env, 20, seed=5) * 3 + 1)
+    arrays, rest = flatten(first.state())
+    later = first.step(ob), first.actor()(ob)
+    fresh.set_state(unflatten(arrays, json.loads(json.dumps(rest))))
+    for u, v in zip(tf.nest.flatten(later), tf.nest.flatten((fresh.step(ob), fresh.actor()(ob))), strict=True):
+        np.testing.assert_array_equal(u, v)
+
+
+def test_state_of_another_policy_is_refused(envs):
+    pi = make(envs['hopper'])
+    before = pi.state()
+    with pytest.raises(ValueError, match='pi/mlp_fc0/w'):
+        pi.set_state(make(envs['hopper'], num_hidden=9).state())
+    np.testing.assert_equal(pi.state(), before)
+
+
+def test_generator_is_in_the_state_and_not_in_the_file(envs, tmp_path):
+    pi = make(envs['hopper'])
+    pi.save(str(tmp_path / 'model.npz'))
+    arrays, _ = tf_util.load_variables(str(tmp_path / 'model.npz'))
+    assert set(arrays) == set(pi.state()['arrays']) == {v.name.split(':')[0] for v in pi.var_list + pi.vf_var_list}
+    assert set(pi.state()) == {'arrays', 'np_random'}
+
+
 def test_precision_may_change_between_save_and_load(envs, tmp_path):
     path = str(tmp_path / 'model.npz')
     saved = make(envs['hopper'], dtype='float64')
@@ -671,3 +704,17 @@ def test_other_observation_spaces_are_refused(space):
     with pytest.raises(UsageError) as error:
         observations.observation_placeholder(space)
     assert 'FlattenObservation' in str(error.value) and '\n' not in str(error.value)
+
+
+# ================================================================
+# What updates are compiled for
+# ================================================================
+
+@pytest.mark.parametrize('dtype', ['float32', 'float64'])
+def test_batch_placeholders(dtype):
+    pendulum, cartpole = gym.make('Pendulum-v1'), gym.make('CartPole-v1')
+    for env, shape, action_dtype, size in [(pendulum, [None, 1], dtype, 1), (cartpole, [None], 'int32', 2)]:
+        A, ADV, noise = batch_placeholders(build_policy(env, 'mlp', num_hidden=4)(dtype=dtype))
+        assert A.shape.as_list() == shape and A.dtype == action_dtype
+        assert ADV.shape.as_list() == [None] and ADV.dtype == dtype
+        assert noise.shape.as_list() == [None, size] and noise.dtype == 'float32'

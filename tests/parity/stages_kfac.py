@@ -30,7 +30,7 @@ def network_of(part):
         policy = MlpPolicy(int(shapes['pi.h1.w'][0]) // 2, gym.spaces.Box(-1, 1, [ac_dim]))
         return policy.losses, policy.var_list, policy.wd_dict
     vf = NeuralNetValueFunction(0, int(shapes['vf.h1.w'][0]) - 2)
-    return vf._losses, vf.var_list, vf.wd_dict
+    return vf.losses, vf.var_list, vf.wd_dict
 
 
 class Replayed(KfacOptimizer):

@@ -1,0 +1,77 @@
+"""Observations to actions: encoding, filter, network and head in one function."""
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from gymnasium import spaces
+
+from onpolicybaselines.common.actors import machine
+from onpolicybaselines.common.actors.heads import Head, component
+from onpolicybaselines.common.actors.networks import Dense
+
+
+def policy(ob_space: spaces.Space, dtype: np.dtype, layers: Sequence[Dense], head: Head,
+           mean_std: tuple[np.ndarray, np.ndarray] | None = None) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A function (observations [N, ...], noise) -> actions [N, ...], the deterministic ones if noise is None.
+
+    layers: from encoded observations to the latent; mean_std: filter observations as `Policy` does. The noise may be
+    overwritten.
+    """
+    encode = encoder(ob_space, dtype)
+    components = [policy(ob_space, dtype, layers, component, mean_std) for component in head.components]
+    layers = [*layers, *head.layers]
+    mean_std = mean_std and tuple(np.ravel(p).astype(dtype) for p in mean_std)
+    run = machine.compiled(encode(np.zeros([1, *ob_space.shape], ob_space.dtype)).dtype, dtype)
+    if run is None:
+        return _in_numpy(encode, layers, head, mean_std, dtype)
+    size_in = spaces.flatdim(ob_space)
+    size_out = len(layers[-1].b) if layers else size_in
+    program = machine.program(layers, head.couplings, mean_std, size_in, dtype)
+
+    def push(ob, noise):
+        y = np.zeros([len(ob), size_out], dtype) if noise is None else noise
+        if dtype != np.float32:
+            y = y.astype(dtype)
+        run(encode(ob), y, *program)
+        return y
+
+    def act(ob, noise):
+        flat = np.empty([len(ob), size_out], dtype)
+        run(encode(ob), flat, *program)
+        return head.mode(flat) if noise is None else head.sample(flat, noise)
+
+    def act_by_component(ob, noise):
+        if noise is None:
+            return act(ob, None)
+        return np.concatenate([components[k](ob[n:n + 1], noise[n:n + 1, :-1].copy())
+                               for n, k in enumerate(component(noise, len(components)))])
+
+    if components:
+        return act_by_component
+    return push if head.couplings else act
+
+
+def _in_numpy(encode, layers, head, mean_std, dtype):
+    def act(ob, noise):
+        x = encode(ob).astype(dtype)
+        if mean_std is not None:
+            x = np.minimum(np.maximum((x - mean_std[0]) / mean_std[1], -5), 5)
+        for layer in layers:
+            x = layer(x)
+        return head.mode(x) if noise is None else head.sample(x, noise)
+    return act
+
+
+def encoder(ob_space: spaces.Space, dtype: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
+    """Observations [N, *ob_space.shape] -> [N, n]: rounded to `dtype`, they are as common/input.py gives them."""
+    if not isinstance(ob_space, spaces.Box):
+        starts = np.atleast_1d(ob_space.start)
+        sizes = np.atleast_1d(ob_space.n if isinstance(ob_space, spaces.Discrete) else ob_space.nvec)
+        values = np.concatenate([start + np.arange(n) for start, n in zip(starts, sizes, strict=True)])
+        part = np.repeat(np.arange(len(sizes)), sizes)
+        return lambda ob: (ob.reshape(len(ob), -1)[:, part] == values).astype(dtype)
+    size = spaces.flatdim(ob_space)
+    if not np.issubdtype(ob_space.dtype, np.floating):
+        return lambda ob: ob.astype(dtype).reshape(-1, size)
+    if dtype != np.float32 or len(ob_space.shape) != 1 or ob_space.dtype == np.float16:
+        return lambda ob: ob.astype(np.float32).reshape(-1, size)
+    return lambda ob: ob

@@ -1,0 +1,263 @@
+"""What a policy is, as functions of observations and of its variables: below `policies.PolicyWithValue`."""
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import tensorflow as tf
+
+from onpolicybaselines.a2c.utils import fc
+from onpolicybaselines.common import actors, models, tf_util
+from onpolicybaselines.common.actors.families import head as head_of
+from onpolicybaselines.common.distributions import FAMILY_SIZES, Pd, PdType, make_pdtype
+from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.input import encode_observation, observation_placeholder
+from onpolicybaselines.common.keywords import split_keywords
+from onpolicybaselines.common.models import get_network_builder
+from onpolicybaselines.common.state import State, check_shapes, generator_state, set_generator_state
+from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0
+from onpolicybaselines.common.variables import VariableStore, variable_scope
+
+
+class Policy(object):
+    """Action distribution as a function of observations, with its variables.
+
+    B: batch. Observations are given as the space has them, single or batched. `recurrent`: whether the distribution
+    also depends on what was seen before, through a state S [nenv, n]; a batch is then of B = nenv * nsteps steps, one
+    environment after the other, S the states before the first ones (None: zeros), and M [B] is 1 where an episode
+    starts: the state is 0 there (None: nowhere). Without recurrence, S and M have no effect.
+    """
+
+    init_scale = 0.01  # of the layer that gives the distribution's parameters
+
+    def __init__(self, ob_space: gym.Space, policy_network: Callable, pdtype: PdType,
+                 normalize_observations: bool = False, np_random: np.random.Generator | None = None,
+                 dtype: str = 'float32', spec: dict | None = None):
+        """Make the variables, from `np_random`, which also draws the noise of every action.
+
+        policy_network: encoded observations [B, ...] -> latent [B, n], or a recurrent one, see common/models.py;
+        normalize_observations: filter them by their running mean and standard deviation, clipped to [-5, 5]; spec: how
+        the policy was asked for, saved with it.
+        """
+        self.ob_space = ob_space
+        self.X = observation_placeholder(self.ob_space)
+        self.pdtype = pdtype
+        self.np_random = np.random.default_rng() if np_random is None else np_random
+        self.spec = spec or {}
+        self._policy_network = policy_network
+        self.recurrent = getattr(policy_network, 'recurrent', False)
+        self.state_inputs = self._state_inputs()
+        self._normalize = lambda ob: ob
+        if normalize_observations and self.X.dtype.is_floating:
+            self._normalize, self.ob_rms = models._normalize_clip_observation(self.X)
+        self._store = VariableStore(dtype, self.np_random)
+        self._create_variables(tf.zeros([1, *self.ob_space.shape], self.X.dtype))
+        self._store.frozen = True
+        self.var_list = self._store.in_scope('pi')
+        self._noise = tf.TensorSpec([None, self.pdtype.noise_size], tf.float32)
+        self._sample = tf_util.function(lambda ob, noise: self.pd(ob).sample(noise), self.X, self._noise)
+        self._mode = tf_util.function(lambda ob: self.pd(ob).mode(), self.X)
+        self._policy_arrays = tf_util.function(lambda: {name: v.read_value() for name, v in
+                                                        self._store.variables.items() if name.startswith('pi/')})
+
+    def _create_variables(self, ob):
+        self.pd(ob)
+
+    def initial_state(self, nenv: int) -> np.ndarray | None:
+        """The state S of environments that nothing was seen of, [nenv, n]; None without recurrence."""
+        return self._policy_network.initial_state(nenv) if self.recurrent else None
+
+    def _state_inputs(self):
+        """What compiled functions take besides observations: S and M, or nothing."""
+        if not self.recurrent:
+            return []
+        return [tf.TensorSpec([None, self.initial_state(1).shape[1]]), tf.TensorSpec([None])]
+
+    def pd(self, ob: tf.Tensor, S: tf.Tensor | None = None, M: tf.Tensor | None = None, nsteps: int = 1) -> Pd:
+        """The action distributions at observations [B, ...]."""
+        with self._store.as_default():
+            return self._head(self._policy_latent(self._encode(ob), S, M, nsteps)[0])
+
+    def _head(self, latent):
+        return self.pdtype.pdfromlatent(latent, init_scale=self.init_scale)[0]
+
+    def _policy_latent(self, x, S=None, M=None, nsteps=1):
+        """(what the distribution stands on, [B, n], and the state after the last steps)."""
+        if self.pdtype.own_state_network:
+            return x, None
+        if not self.recurrent:
+            return self._latent(self._policy_network, x, 'pi'), None
+        S = tf.zeros([tf.shape(x)[0] // nsteps, self.state_inputs[0].shape[1]]) if S is None else S
+        M = tf.zeros(tf.shape(x)[:1]) if M is None else M
+        with variable_scope('pi'):
+            return self._policy_network(x, S, M, nsteps)
+
+    def _encode(self, ob):
+        return encode_observation(self.ob_space, self._normalize(ob))
+
+    @staticmethod
+    def _latent(network, x, scope):
+        with variable_scope(scope):
+            return flattenallbut0(network(x))
+
+    @contextlib.contextmanager
+    def at(self, theta: tf.Tensor, var_list: Sequence[tf.Variable] | None = None) -> Iterator[None]:
+        """Within, `var_list` (None: the policy's) is read from the flat vector theta: losses become functions of it."""
+        with self._store.substitute(self.var_list if var_list is None else var_list, theta):
+            yield
+
+    def noise(self, n: int) -> np.ndarray:
+        """The noise of n actions, [n, pdtype.noise_size]."""
+        return self.pdtype.noise(self.np_random, n)
+
+    def act(self, observation: np.ndarray, stochastic: bool = True, noise: np.ndarray | None = None) -> np.ndarray:
+        """Actions [B, ...]: sampled, or the distribution's deterministic action if not `stochastic`.
+
+        noise: of `noise(B)`, drawn here if None; it may be overwritten.
+        Raises UsageError for a recurrent policy, which would forget: `PolicyWithValue.step` hands on its state.
+        """
+        if self.recurrent:
+            raise UsageError('act has no state to give a recurrent policy: use step(observation, S=state, M=dones)')
+        ob = self._batch(observation)
+        if not stochastic:
+            return self._mode(ob)
+        return self._sample(ob, self.noise(len(ob)) if noise is None else noise)
+
+    def actor(self, stochastic: bool = True) -> Callable[..., np.ndarray]:
+        """`act` at the present parameters and observation filter, ten times as fast: ask for it again after an update.
+
+        (Observations, noise=None) -> actions [B, ...], those of `act` up to rounding. It is put together by
+        common/actors, from `network.layers` and the family's `actors.families.head`; where one is missing, it is `act`.
+        """
+        arrays = self._policy_arrays()
+        layers, head = self._latent_layers(arrays), head_of(self.pdtype, arrays)
+        if layers is None or head is None:
+            return functools.partial(self.act, stochastic=stochastic)
+        mean_std = (self.ob_rms.mean.numpy(), self.ob_rms.std.numpy()) if hasattr(self, 'ob_rms') else None
+        act = actors.policy(self.ob_space, np.dtype(self._store.dtype.as_numpy_dtype), layers, head, mean_std)
+
+        def actor(observation, noise=None):
+            ob = self._batch(observation)
+            if not stochastic:
+                return act(ob, None)
+            return act(ob, self.noise(len(ob)) if noise is None else noise)
+        return actor
+
+    def _latent_layers(self, arrays):
+        """`_policy_latent` as layers of common/actors, or None."""
+        if self.pdtype.own_state_network:
+            return []
+        layers = getattr(self._policy_network, 'layers', None)
+        return layers and layers(actors.in_scope(arrays, 'pi'))
+
+    def _batch(self, observation):
+        return adjust_shape(self.ob_space.shape, observation)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Variables and observation filter by name, flat: what a model file holds of the policy."""
+        arrays = {name: v.numpy() for name, v in self._store.variables.items()}
+        if hasattr(self, 'ob_rms'):
+            arrays.update({f'ob_rms/{name}': value for name, value in self.ob_rms.state().items()})
+        return arrays
+
+    def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take over what a model file holds."""
+        for name, v in self._store.variables.items():
+            v.assign(arrays[name])
+        if hasattr(self, 'ob_rms'):
+            self.ob_rms.set_state({name.removeprefix('ob_rms/'): value for name, value in arrays.items()
+                                   if name.startswith('ob_rms/')})
+
+    def state(self) -> State:
+        """`arrays`, and the generator of the noise."""
+        return {'arrays': self.arrays(), 'np_random': generator_state(self.np_random)}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `state` gave. Raises ValueError if it is of another policy."""
+        check_shapes('the policy', state['arrays'], self.arrays())
+        self.set_arrays(state['arrays'])
+        set_generator_state(self.np_random, state['np_random'])
+
+
+class PolicyAndValues(Policy):
+    """Action distribution and value function, with the variables of both, as functions of tensors."""
+
+    def __init__(self, ob_space: gym.Space, policy_network: Callable, pdtype: PdType,
+                 value_network: Callable | None = None, normalize_observations: bool = False,
+                 np_random: np.random.Generator | None = None, dtype: str = 'float32', spec: dict | None = None):
+        """As `Policy`; value_network: encoded observations [B, ...] -> latent [B, n], None shares the policy's."""
+        self._value_network = value_network
+        super().__init__(ob_space, policy_network, pdtype, normalize_observations, np_random, dtype, spec)
+        self.vf_var_list = self._store.in_scope('vf')
+
+    def _create_variables(self, ob):
+        self.pd_and_vf(ob)
+
+    def vf(self, ob: tf.Tensor, S: tf.Tensor | None = None, M: tf.Tensor | None = None, nsteps: int = 1) -> tf.Tensor:
+        """The values at observations [B, ...], [B]."""
+        with self._store.as_default():
+            x = self._encode(ob)
+            return self._vf(x, self._policy_latent(x, S, M, nsteps)[0] if self._value_network is None else None)
+
+    def _vf(self, x, policy_latent):
+        shared = self._value_network is None
+        return fc(policy_latent if shared else self._latent(self._value_network, x, 'vf'), 'vf', 1)[:, 0]
+
+    def pd_and_vf(self, ob: tf.Tensor, S: tf.Tensor | None = None, M: tf.Tensor | None = None,
+                  nsteps: int = 1) -> tuple[Pd, tf.Tensor, tf.Tensor | None]:
+        """(`pd`, `vf`, states after the last steps [nenv, n] or None); a shared network is evaluated once for both."""
+        with self._store.as_default():
+            x = self._encode(ob)
+            latent, state = self._policy_latent(x, S, M, nsteps)
+            return self._head(latent), self._vf(x, latent), state
+
+    def _state(self, S, M, nenv):
+        """Values for `state_inputs`, one step long."""
+        if not self.recurrent:
+            return []
+        return [self.initial_state(nenv) if S is None else S, np.zeros(nenv) if M is None else np.asarray(M, 'float32')]
+
+
+def batch_placeholders(pi: Policy) -> list[tf.TensorSpec]:
+    """The TensorSpecs of a batch of actions, of numbers such as advantages, and of `sampling.entropy_noise`."""
+    dtype = pi.var_list[0].dtype
+    ac = pi.pdtype.sample_placeholder([None])
+    return [tf.TensorSpec(ac.shape, dtype if ac.dtype.is_floating else ac.dtype),
+            tf.TensorSpec([None], dtype), tf.TensorSpec([None, pi.pdtype.noise_size])]
+
+
+def describe(**arguments) -> dict[str, Any]:
+    """The arguments of `build_policy` as JSON for model files: 'custom' for a function."""
+    def jsonable(value):
+        if callable(value):
+            return 'custom'
+        return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+    return {name: jsonable(value) for name, value in arguments.items()}
+
+
+def share_keywords(policy_kwargs: Mapping[str, Any], policy_network: str | Callable, ac_space: gym.Space,
+                   policy: str | None) -> tuple[PdType, dict[str, Any]]:
+    """(the family of distributions with its part of the keywords, the network's part).
+
+    Raises UsageError for keywords that neither knows.
+    """
+    builder = get_network_builder(policy_network) if isinstance(policy_network, str) else lambda: policy_network
+    family = type(make_pdtype(ac_space, policy))
+    family_kwargs, network_kwargs = split_keywords(policy_kwargs, family, builder, skip=FAMILY_SIZES)
+    return make_pdtype(ac_space, policy, **family_kwargs), network_kwargs
+
+
+def check_networks(policy_network: Callable, value_network: str | Callable | None, pdtype: PdType, spec: dict) -> None:
+    """Raise UsageError, one line, where policy network, value network and family do not go together."""
+    shared = value_network is None or value_network == 'shared'
+    if not shared and any(getattr(n, 'recurrent', False) for n in (policy_network, value_network)):
+        raise UsageError(f'recurrent network {spec["network"]!r}: a value network of its own (value_network='
+                         f"{spec['value_network']!r}) is supported for feed-forward ones only, such as mlp or cnn; a2c "
+                         "and ppo2 take recurrent ones with value_network='shared'")
+    if not shared and value_network != 'copy' and not callable(value_network):
+        raise UsageError(f"value_network={value_network!r}: use 'copy', 'shared' or a function")
+    if shared and pdtype.own_state_network:
+        raise UsageError("a shared value network needs a policy that stands on it: use value_network='copy' or "
+                         "flow_state_net='network'")
