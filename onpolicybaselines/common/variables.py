@@ -59,10 +59,9 @@ class VariableStore:
     def substitute(self, var_list: Sequence[tf.Variable], theta: tf.Tensor) -> Iterator[None]:
         """Within, networks read `var_list` from the flat vector `theta`: a loss becomes a function of theta."""
         names = {id(v): name for name, v in self.variables.items()}
-        pieces = tf.split(theta, [v.shape.num_elements() for v in var_list])
         before = self._substitutes
-        self._substitutes = before | {names[id(v)]: tf.reshape(piece, v.shape)
-                                      for (v, piece) in zip(var_list, pieces, strict=True)}
+        self._substitutes = before | {names[id(v)]: piece
+                                      for (v, piece) in zip(var_list, split_like(var_list, theta), strict=True)}
         try:
             yield
         finally:
@@ -84,6 +83,17 @@ def get_variable(name: str, shape: Sequence[int], initializer: Callable) -> tf.T
     """The variable `name` of the current scope; `initializer(shape, np_random)` gives its first value."""
     store, prefix = _scope.get()
     return store.get(prefix + name, shape, initializer)
+
+
+def name_of(variable: tf.Variable) -> str:
+    """The path that a variable was made by; TensorFlow adds the number of an output to it."""
+    return variable.name.split(':')[0]
+
+
+def split_like(var_list: Sequence[tf.Variable], theta: tf.Tensor) -> list[tf.Tensor]:
+    """The flat vector `theta` cut into tensors of the shapes of `var_list` (arrays: `math_util.unflatten_vector`)."""
+    pieces = tf.split(theta, [v.shape.num_elements() for v in var_list])
+    return [tf.reshape(piece, v.shape) for (v, piece) in zip(var_list, pieces, strict=True)]
 
 
 def to_float(x: tf.Tensor) -> tf.Tensor:
