@@ -1,4 +1,5 @@
 """What the algorithms have in common around their updates."""
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,3 +21,9 @@ def begin(env: Any, seed: int | None) -> tuple[VecEnv, np.random.Generator]:
     env = as_vec_env(env, seed=None if seed is None else seed + 10000 * rank())
     set_global_seeds(seed)
     return env, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank(),)))
+
+
+def sf01(arr: Sequence) -> np.ndarray:
+    """[T, N, ...] as [N * T, ...], one environment after the other. Upstream: ppo2/runner.py."""
+    arr = np.asarray(arr).swapaxes(0, 1)
+    return arr.reshape(-1, *arr.shape[2:])

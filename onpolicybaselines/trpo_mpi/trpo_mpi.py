@@ -15,14 +15,13 @@ import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
-from onpolicybaselines.a2c.runner import sf01
 from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance
 from onpolicybaselines.common.cg import cg
 from onpolicybaselines.common.distributions import entropy_of
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
 from onpolicybaselines.common.layers import released_moments
-from onpolicybaselines.common.learning import begin
+from onpolicybaselines.common.learning import begin, sf01
 from onpolicybaselines.common.mpi_adam import MpiAdam
 from onpolicybaselines.common.mpi_moments import mpi_moments
 from onpolicybaselines.common.mpi_util import allgather, allmean, check_synced, get_comm, rank as get_rank, size

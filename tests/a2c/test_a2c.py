@@ -11,7 +11,8 @@ import tensorflow as tf
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger, run
 from onpolicybaselines.a2c import a2c
-from onpolicybaselines.a2c.a2c import Model, RMSPropOptimizer
+from onpolicybaselines.a2c.a2c import Model
+from onpolicybaselines.a2c.rmsprop import RMSPropOptimizer
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv

@@ -5,9 +5,8 @@ import pytest
 import tensorflow as tf
 
 from onpolicybaselines.a2c.a2c import Model
-from onpolicybaselines.a2c.runner import Runner, number_of_updates, sf01
+from onpolicybaselines.a2c.runner import Runner
 from onpolicybaselines.bench.monitor import Monitor
-from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.vec_env import VecEnvWrapper
@@ -206,14 +205,3 @@ def test_what_is_not_finite_is_said_with_its_place(what, step):
     _, _, runner = setup(env)
     with pytest.raises(FloatingPointError, match=f'{what} is not finite at step {step} of the batch, environment 1: '):
         runner.run()
-
-
-def test_sf01():
-    np.testing.assert_array_equal(sf01([[0, 10, 20], [1, 11, 21]]), [0, 1, 10, 11, 20, 21])
-    assert sf01(np.zeros((2, 3, 4, 5))).shape == (6, 4, 5)
-
-
-def test_number_of_updates():
-    assert [number_of_updates(total, 80) for total in (0, 80, 159, 160)] == [0, 1, 1, 2]
-    with pytest.raises(UsageError, match='total_timesteps=79 is less than one batch of 80 steps'):
-        number_of_updates(79, 80)

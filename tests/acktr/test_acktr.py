@@ -123,7 +123,7 @@ def test_shared_layers_have_the_fisher_matrix_of_both_losses_together():
     by_value = 2. * 2 * -vf_noise[:, np.newaxis]  # of 2 (vf - (vf + noise))^2
     g = (by_logits @ w1.T + by_value @ w2.T) * (1 - latent ** 2)
     model.train(*batch)
-    first = model.optim.blocks[0]
+    first = model.optim.fisher.blocks[0]
     assert first.variables[0].name == 'pi/mlp_fc0/w:0'
     np.testing.assert_allclose(first.stats[1][0] * 10, g.T @ g / 40, rtol=1e-6)  # a mean over 10 cold updates to come
 

@@ -392,7 +392,7 @@ class Unbounded(gym.Wrapper):
     ({'gamma': 1.5}, 'gamma=1.5 must lie between 0 and 1'),
     ({'desired_kl': 0.}, 'desired_kl=0.0 must be positive'),
     ({'timesteps_per_batch': 0}, 'timesteps_per_batch=0 must be positive'),
-    ({'kfac_update': 0}, 'kfac_update=0: use at least 1'),
+    ({'kfac_update': 0}, 'kfac_update=0 must be positive'),
     ({'policy': 'flwo'}, "unknown policy 'flwo'; did you mean flow"),
     ({'policy': 'flow', 'flow_unit': 3}, "unknown option 'flow_unit'; did you mean flow_units"),
     ({'std_fisher': 'all'}, "std_fisher='all': use 'batch' or 'sample'"),

@@ -42,7 +42,7 @@ def block_of(losses, **options):
 def with_factors(block, factors):
     block.initialize([factor.shape for factor in factors])
     block.update(factors, 0., 1.)
-    block.decompose()
+    block.set_eigen(block.eigh())
     return block
 
 
