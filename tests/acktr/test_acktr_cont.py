@@ -11,7 +11,8 @@ from gymnasium import spaces
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.acktr import acktr_cont
-from onpolicybaselines.acktr.acktr_cont import adapt_stepsize, compute_advantages, rollout, scale_action
+from onpolicybaselines.acktr.acktr_cont import adapt_stepsize, compute_advantages, rollout
+from onpolicybaselines.acktr.cont_model import scale_action
 from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
 from onpolicybaselines.common.errors import UsageError
