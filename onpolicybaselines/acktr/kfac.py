@@ -51,6 +51,7 @@ class KfacOptimizer:
 
     Raises UsageError for arguments out of range.
 
+    >>> from onpolicybaselines.common.layers import record_layer
     >>> w, b = tf.Variable([[0.], [0.]], name='w'), tf.Variable([0.], name='b')
     >>> def losses(x, y, noise):
     ...     h = record_layer('dense', (w, b), x, tf.matmul(x, w) + b)

@@ -103,6 +103,24 @@ class DenseBlock(CurvatureBlock):
     """A kron G of h = x w + b: one input [in] -> [out] or k layers side by side, w [k, in, out] and b [k, 1, out].
 
     Uses of one layer several times in a pass count as independent of each other: A is their mean, G their sum.
+
+    A batch of two, whose inputs are 1 and 3 (and a 1 for the bias), and whose gradients by h are 1 and -1 (g is that of
+    one sample's loss, twice that of the mean):
+
+    >>> x, grad = tf.constant([[1.], [3.]]), tf.constant([[0.5], [-0.5]])
+    >>> block = DenseBlock([tf.Variable([[0.]]), tf.Variable([0.])])
+    >>> A, G = block.factors([Layer('dense', block.variables, x, 0 * x, {})], [grad])
+    >>> A.numpy().tolist(), G.numpy().tolist()
+    ([[[5.0, 2.0], [2.0, 1.0]]], [[[1.0]]])
+
+    Gradients solved by that Fisher matrix and a little damping:
+
+    >>> block.initialize([A.shape, G.shape])
+    >>> block.update([A, G], 0., 1.)
+    >>> block.set_eigen(block.eigh())
+    >>> solved = block.multiply_inverse([tf.constant([[1.]]), tf.constant([0.])], [1e-5, 1e-5])
+    >>> [v.numpy().round(2).tolist() for v in solved]
+    [[[1.0]], [-2.0]]
     """
 
     def factors(self, layers, grads):
@@ -140,6 +158,16 @@ class Conv2DBlock(DenseBlock):
 
     a is a patch of the image with a 1 for the bias; upstream's scale: A is divided by T^2 and G multiplied by it.
     approxT2: one a per image instead, the mean patch, and one g, the sum over positions.
+
+    One image of 2 x 2 under a filter of 1 x 1, so that T = 4:
+
+    >>> block = Conv2DBlock([tf.Variable(tf.zeros([1, 1, 1, 1])), tf.Variable([0.])])
+    >>> x = tf.reshape(tf.constant([1., 2., 3., 4.]), [1, 2, 2, 1])
+    >>> layer = Layer('conv2d', block.variables, x, 0 * x,
+    ...               {'strides': [1, 1, 1, 1], 'padding': 'VALID', 'data_format': 'NHWC'})
+    >>> A, G = block.factors([layer], [tf.ones_like(x)])
+    >>> (A * 4**2).numpy().tolist(), (G / 4).numpy().tolist()      # sums over the four positions
+    ([[[30.0, 10.0], [10.0, 4.0]]], [[[4.0]]])
     """
 
     def _moments(self, layer, grad):
@@ -160,6 +188,13 @@ class FullBlock(CurvatureBlock):
     """F = E[g g'] of a free vector [n] or [1, n] (or k, [k, 1, n]): h is the vector, once for each sample.
 
     If h is the vector itself, a batch of one, g is the gradient of the batch mean and F has rank one: upstream's rule.
+
+    >>> v, grads = tf.Variable([[0., 0.]]), tf.constant([[1., 0.], [0., 2.]]) / 2       # two samples, of the batch mean
+    >>> FullBlock([v]).factors([Layer('free', (v,), v, v, {})], [grads])[0].numpy().tolist()
+    [[[0.5, 0.0], [0.0, 2.0]]]
+    >>> once = tf.reduce_sum(grads, axis=0, keepdims=True)
+    >>> FullBlock([v]).factors([Layer('free', (v,), v, v, {})], [once])[0].numpy().tolist()
+    [[[0.25, 0.5], [0.5, 1.0]]]
     """
 
     def factors(self, layers, grads):
@@ -189,7 +224,13 @@ class FullBlock(CurvatureBlock):
 
 
 class ScaleAndShiftBlock(FullBlock):
-    """F of h = x gamma + beta, x being normalised: one full matrix for beta and one for gamma, none between them."""
+    """F of h = x gamma + beta, x being normalised: one full matrix for beta and one for gamma, none between them.
+
+    >>> beta, gamma, x = tf.Variable([0.]), tf.Variable([1.]), tf.constant([[-1.], [3.]])
+    >>> layer = Layer('scale_and_shift', (beta, gamma), x, x, {})
+    >>> [F.numpy().item() for F in ScaleAndShiftBlock([beta, gamma]).factors([layer], [tf.constant([[0.5], [0.5]])])]
+    [1.0, 5.0]
+    """
 
     def _gradients(self, layer, grad):
         return [grad, grad * layer.x]

@@ -1,4 +1,6 @@
 """Batches of the A2C runner against what was seen at the environments, step by step."""
+import copy
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -205,3 +207,25 @@ def test_what_is_not_finite_is_said_with_its_place(what, step):
     _, _, runner = setup(env)
     with pytest.raises(FloatingPointError, match=f'{what} is not finite at step {step} of the batch, environment 1: '):
         runner.run()
+
+
+@pytest.mark.parametrize('network', ['mlp', 'lstm'])
+def test_a_runner_goes_on_from_its_state(network):
+    """In environments and with a model that are where the others were."""
+    venvs = [cartpoles(monitor=False) for _ in range(2)]
+    (_, model, first), (_, other_model, other) = (setup(venv, network) for venv in venvs)
+    first.run()
+    for env in venvs[1].envs:
+        env.reset(seed=0)
+    other.set_state(copy.deepcopy(first.state()))
+    for env, there in zip(venvs[1].envs, venvs[0].envs, strict=True):
+        env.unwrapped.state, env._elapsed_steps = there.unwrapped.state, there._elapsed_steps
+        env.unwrapped.np_random.bit_generator.state = there.unwrapped.np_random.bit_generator.state
+    other_model.pi.np_random.bit_generator.state = model.pi.np_random.bit_generator.state
+    for _ in range(2):
+        (*arrays, epinfos), (*others, other_epinfos) = first.run(), other.run()
+        for one, two in zip(arrays, others, strict=True):
+            assert one is two is None or np.array_equal(one, two)
+        assert epinfos == other_epinfos
+    with pytest.raises(ValueError, match='the runner does not fit'):
+        setup(network='mlp' if network == 'lstm' else 'lstm')[2].set_state(first.state())
