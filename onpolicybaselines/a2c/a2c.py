@@ -1,6 +1,5 @@
 """Advantage actor-critic, synchronous (Mnih et al. 2016), data-parallel over MPI ranks (upstream a2c/a2c.py)."""
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -8,16 +7,20 @@ import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
-import onpolicybaselines.common.tf_util as U
-from onpolicybaselines.a2c.rmsprop import RMSPropOptimizer
-from onpolicybaselines.a2c.runner import Runner
-from onpolicybaselines.a2c.utils import Scheduler, schedules
 from onpolicybaselines.common import explained_variance
+from onpolicybaselines.common import tf_util
+from onpolicybaselines.common.policies import batch_placeholders, build_policy
+
+
+from onpolicybaselines.a2c.utils import Scheduler, schedules
+from onpolicybaselines.a2c.runner import Runner
+from collections import deque
+
+from onpolicybaselines.a2c.rmsprop import RMSPropOptimizer
 from onpolicybaselines.common.distributions import entropy_noise, entropy_of
 from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_util import allmean, size, sync_from_root
-from onpolicybaselines.common.policies import batch_placeholders, build_policy
 from onpolicybaselines.common.reports import call_back, log_update, number_of_updates
 from onpolicybaselines.common.rollouts import gather
 from onpolicybaselines.common.state import State
@@ -62,10 +65,11 @@ class Model(object):
                 vf_loss = tf.reduce_mean(tf.square(vf - R))
 
                 loss = pg_loss - entropy*ent_coef + vf_loss * vf_coef
-            return tf.stack([pg_loss, vf_loss, entropy]), U.flatgrad(tape.gradient(loss, params), params)
+            return tf.stack([pg_loss, vf_loss, entropy]), tf_util.flatgrad(tape.gradient(loss, params), params)
 
         self.params = params = train_model.var_list + train_model.vf_var_list
-        self.compute_lossandgrad = U.function(lossandgrad, train_model.X, A, ADV, R, noise, *train_model.state_inputs)
+        self.compute_lossandgrad = tf_util.function(lossandgrad, train_model.X, A, ADV, R, noise,
+                                                    *train_model.state_inputs)
 
         self.trainer = trainer = RMSPropOptimizer(params, decay=alpha, epsilon=epsilon, max_grad_norm=max_grad_norm)
 

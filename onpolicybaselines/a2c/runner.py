@@ -3,11 +3,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-
 from onpolicybaselines.a2c.utils import discount_with_dones
+from onpolicybaselines.common.runners import AbstractEnvRunner
+
 from onpolicybaselines.common.checks import check_finite
 from onpolicybaselines.common.rollouts import Episodes, acting, values_beyond
-from onpolicybaselines.common.runners import AbstractEnvRunner
 from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env import VecEnv
 

@@ -5,25 +5,27 @@ of continuous actions only.
 """
 import os.path as osp
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
-
 from onpolicybaselines import logger
+
+from onpolicybaselines.common import explained_variance
+from onpolicybaselines.common.policies import batch_placeholders, build_policy
+
 from onpolicybaselines.a2c.runner import Runner
 from onpolicybaselines.a2c.utils import Scheduler, schedules
 from onpolicybaselines.acktr import kfac
-from onpolicybaselines.common import explained_variance
+from collections import deque
+
 from onpolicybaselines.common.distributions import entropy_noise, entropy_of
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_util import rank, size, sync_from_root
-from onpolicybaselines.common.policies import batch_placeholders, build_policy
 from onpolicybaselines.common.reports import call_back, log_update, number_of_updates
 from onpolicybaselines.common.rollouts import gather
 from onpolicybaselines.common.state import State

@@ -9,21 +9,15 @@ from typing import Literal
 
 import gymnasium as gym
 import numpy as np
-
-import onpolicybaselines.common as common
 from onpolicybaselines import logger
+import onpolicybaselines.common as common
+from onpolicybaselines.common import tf_util as U
 from onpolicybaselines.acktr import kfac
-from onpolicybaselines.acktr.cont_model import (
-    Model,
-    add_action_dists,
-    check_env,
-    mean_over_ranks,
-    scale_action,
-    step_one,
-)
+
+from onpolicybaselines.acktr import cont_model
+from onpolicybaselines.acktr.cont_model import Model, mean_over_ranks, scale_action
 from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
-from onpolicybaselines.common import tf_util as U
 from onpolicybaselines.common.checks import check_finite
 from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
 from onpolicybaselines.common.learning import begin
@@ -60,7 +54,7 @@ def rollout(env: VecEnv, act: Callable, max_pathlength: int, obfilter: Callable 
         acs.append(ac)
         prev_ob = np.copy(ob)
         scaled_ac = scale_action(ac, env.action_space)
-        ob, rew, done, info = step_one(env, scaled_ac)
+        ob, rew, done, info = cont_model.step_one(env, scaled_ac)
         if obfilter: ob = obfilter(ob)
         rewards.append(rew)
         if done:
@@ -161,7 +155,7 @@ def learn(*,
     """
     check_ranges(learn, locals())
     env, np_random = begin(env, seed)
-    check_env(env)
+    cont_model.check_env(env)
     ob_dim = env.observation_space.shape[0]
     policy = MlpPolicy(ob_dim, env.action_space, policy, np_random, std_fisher, kl_estimator, critic_sees,
                        **policy_kwargs)
@@ -203,7 +197,7 @@ def learn(*,
             if timesteps_this_batch > timesteps_per_batch:
                 break
         obfilter.sync()
-        add_action_dists(paths, policy)
+        cont_model.add_action_dists(paths, policy)
 
         # Estimate advantage function
         vtargs, advs = compute_advantages(paths, vf.predict(paths), gamma, lam)

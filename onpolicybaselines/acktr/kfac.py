@@ -3,17 +3,16 @@
 Layers leave a record of their inputs and pre-activations, from which a block of `kfac_blocks` makes the factors. All is
 synchronous, and the same to the bit on all MPI ranks.
 """
+import tensorflow as tf
+import numpy as np
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
-import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.acktr.kfac_blocks import CurvatureBlock, FisherMatrix, Options, blocks_of
 from onpolicybaselines.acktr.kfac_tape import compiled, gradients, layers, taped
+from onpolicybaselines.common import tf_util as U
 from onpolicybaselines.common.compiled import to_numpy
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.gradients import check_finite_parts, clip_by_global_norm

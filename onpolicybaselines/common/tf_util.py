@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from onpolicybaselines.common.compiled import compiled
 from onpolicybaselines.common.files import read_arrays, write_arrays
-from onpolicybaselines.common.variables import name_of, split_like
 
 # ================================================================
 # Extras and mathematical utils
@@ -87,11 +86,13 @@ class SetFromFlat(object):
     """Callable: write the flat vector `theta` into `var_list`."""
 
     def __init__(self, var_list: Sequence[tf.Variable]):
-        def assign(theta):
-            for (v, piece) in zip(var_list, split_like(var_list, theta), strict=True):
-                v.assign(piece)
+        sizes = [numel(v) for v in var_list]
 
-        self._assign = function(assign, tf.TensorSpec([sum(map(numel, var_list))], var_list[0].dtype))
+        def assign(theta):
+            for (v, piece) in zip(var_list, tf.split(theta, sizes), strict=True):
+                v.assign(tf.reshape(piece, v.shape))
+
+        self._assign = function(assign, tf.TensorSpec([sum(sizes)], var_list[0].dtype))
 
     def __call__(self, theta: np.ndarray) -> None:
         self._assign(theta)
@@ -120,7 +121,7 @@ def display_var_info(variables: Sequence[tf.Variable]) -> None:
     """Log name, size and shape of each weight, and the total number of parameters."""
     from onpolicybaselines import logger
     for v in variables:
-        if not name_of(v).endswith(('/b', '/bias')):
+        if not v.name.split(':')[0].endswith(('/b', '/bias')):
             logger.info(f'   {v.name:<55} {numel(v)} params {var_shape(v)}')
     logger.info(f'Total model parameters: {1e-6 * sum(map(numel, variables)):0.2f} million')
 
