@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from onpolicybaselines.common import mpi_util
+from onpolicybaselines.common import mpi_util, mpi_world
 from onpolicybaselines.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -431,7 +431,7 @@ class Logger(object):
 
 def get_rank_without_mpi_import() -> int:
     """MPI rank as the launcher's environment has it (0 without one); importing mpi4py would start MPI."""
-    for varname, _ in mpi_util.LAUNCHER_VARIABLES:
+    for varname, _ in mpi_world.LAUNCHER_VARIABLES:
         if varname in os.environ:
             return int(os.environ[varname])
     return 0

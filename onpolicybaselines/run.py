@@ -24,7 +24,7 @@ from onpolicybaselines.common.cmd_util import common_arg_parser, make_vec_env, p
 from onpolicybaselines.common.compiled import to_numpy
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import describe, is_expressible, is_switch, keywords_of, nearest, parse_value
-from onpolicybaselines.common.mpi_util import abort, abort_on_exception, get_comm, rank as get_rank, size
+from onpolicybaselines.common.mpi_world import abort, abort_on_exception, get_comm, rank as get_rank, size
 from onpolicybaselines.common.progress import Progress
 from onpolicybaselines.common.vec_env import VecEnv, VecFrameStack
 from onpolicybaselines.common.vec_env.vec_video_recorder import VecVideoRecorder

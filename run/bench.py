@@ -32,7 +32,7 @@ import gymnasium as gym
 import numpy as np
 from tqdm import tqdm
 
-from onpolicybaselines.common.mpi_util import rank
+from onpolicybaselines.common.mpi_world import rank
 from onpolicybaselines.common.timing import timing
 from run import figure
 
@@ -97,7 +97,7 @@ def trained(env: str, updates: int = 10, profile: bool = False, **options) -> di
     import tensorflow_probability  # noqa: F401
     imported = time.perf_counter()
     from onpolicybaselines import logger
-    from onpolicybaselines.common.mpi_util import size
+    from onpolicybaselines.common.mpi_world import size
     from onpolicybaselines.trpo_mpi import defaults, trpo_mpi
     watch, times = Stopwatch(), []
 

@@ -227,8 +227,8 @@ def make_pool(workers: int) -> Executor:
 
     Raises UsageError for an MPI launcher without mpi4py.futures: every rank would run the whole grid.
     """
-    from onpolicybaselines.common import mpi_util
-    if mpi_util.launched_size() <= 1:
+    from onpolicybaselines.common import mpi_world
+    if mpi_world.launched_size() <= 1:
         return ThreadPoolExecutor(workers)
     if 'mpi4py.futures' not in sys.modules:
         raise UsageError('under an MPI launcher, start with: mpiexec -n N python -m mpi4py.futures -m run.figN ...')

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from onpolicybaselines import logger
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.mpi_util import LAUNCHER_VARIABLES
+from onpolicybaselines.common.mpi_world import LAUNCHER_VARIABLES
 from onpolicybaselines.logger import Logger
 
 ROOT = Path(__file__).parents[1]
@@ -358,7 +358,7 @@ def test_dumps_are_weighted_means_over_ranks(tmp_path, monkeypatch, mpirun):
     out = mpirun(2, '''
         import sys
         from onpolicybaselines import logger
-        from onpolicybaselines.common.mpi_util import get_comm
+        from onpolicybaselines.common.mpi_world import get_comm
         logger.configure(sys.argv[1], comm=get_comm())
         rank = get_comm().rank
         logger.logkv('v', rank)

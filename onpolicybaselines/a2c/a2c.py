@@ -1,25 +1,31 @@
 """Advantage actor-critic, synchronous (Mnih et al. 2016), data-parallel over MPI ranks (upstream a2c/a2c.py)."""
-import math
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
-import onpolicybaselines.common.tf_util as U
-from onpolicybaselines import logger
-from onpolicybaselines.a2c.runner import Runner, gather, number_of_updates
-from onpolicybaselines.a2c.utils import Schedule, Scheduler
 from onpolicybaselines.common import explained_variance
-from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
-from onpolicybaselines.common.learning import begin
-from onpolicybaselines.common.math_util import safemean
-from onpolicybaselines.common.mpi_util import allmean, check_synced, rank as get_rank, size, sync_from_root
+from onpolicybaselines.common import tf_util
 from onpolicybaselines.common.policies import build_policy
+
+
+from onpolicybaselines.a2c.utils import Scheduler, schedules
+from onpolicybaselines.a2c.runner import Runner
+from collections import deque
+
+from onpolicybaselines.a2c.rmsprop import RMSPropOptimizer
 from onpolicybaselines.common.policy import batch_placeholders
 from onpolicybaselines.common.sampling import entropy_noise, entropy_of
+from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
+from onpolicybaselines.common.learning import begin
+from onpolicybaselines.common.mpi_util import sync_from_root
+from onpolicybaselines.common.mpi_world import allmean, size
+from onpolicybaselines.common.reports import call_back, log_update, number_of_updates
+from onpolicybaselines.common.rollouts import gather
+from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env import VecEnv
 
 
@@ -27,98 +33,83 @@ class Model(object):
     """A policy with its value function, `pi`, and the update that trains both.
 
     step, value, act, actor, save and load are those of `PolicyWithValue`; initial_state [nenv, n] is None without
-    recurrence.
+    recurrence. train(obs, states, rewards, masks, actions, values): one update from a batch of `Runner`, `rewards`
+    being its returns; gives (policy loss, value loss, entropy), means over the ranks, and raises FloatingPointError,
+    with nothing changed, for a gradient that is not finite.
     """
 
-    def __init__(self, policy: Callable, env: VecEnv, nsteps: int, ent_coef: float = 0.01, vf_coef: float = 0.5,
-                 max_grad_norm: float | None = 0.5, lr: float = 7e-4, alpha: float = 0.99, epsilon: float = 1e-5,
-                 total_timesteps: int = int(80e6), lrschedule: Schedule = 'linear', ent_samples: int = 10,
-                 np_random: np.random.Generator | None = None):
+    def __init__(self, policy: Callable, env: VecEnv, nsteps: int,
+            ent_coef: float = 0.01, vf_coef: float = 0.5, max_grad_norm: float | None = 0.5, lr: float = 7e-4,
+            alpha: float = 0.99, epsilon: float = 1e-5, total_timesteps: int = int(80e6),
+            lrschedule: str | Callable = 'linear', ent_samples: int = 10,
+            np_random: np.random.Generator | None = None):
         """Make the variables and compile the update. policy: as `build_policy` gives it; the others as in `learn`."""
-        self.pi = pi = policy(np_random)
-        self.ent_samples = ent_samples
-        self.params = params = pi.var_list + pi.vf_var_list
-        self.trainer = RMSPropOptimizer(params, decay=alpha, epsilon=epsilon, max_grad_norm=max_grad_norm)
-        self.lr = Scheduler(v=lr, nvalues=total_timesteps, schedule=lrschedule)
+        nenvs = env.num_envs
 
-        # A: actions, ADV: advantages, R: returns; noise: for the sampled entropy
+        # one network serves sampling and training
+        self.pi = step_model = train_model = policy(np_random)
+
+        A, ADV, noise = batch_placeholders(train_model)
+        R = ADV
+
         def lossandgrad(X, A, ADV, R, noise, *state):
             with tf.GradientTape() as tape:
-                pd, vf, _ = pi.pd_and_vf(X, *state, nsteps=nsteps)
-                pg_loss = tf.reduce_mean(ADV * pd.neglogp(A))
+                pd, vf, _ = train_model.pd_and_vf(X, *state, nsteps=nsteps)
+
+                # Policy loss
+                neglogpac = pd.neglogp(A)
+                pg_loss = tf.reduce_mean(ADV * neglogpac)
+
                 # keeps the policy from settling too early
                 entropy = tf.reduce_mean(entropy_of(pd, noise))
+
+                # Value loss
                 vf_loss = tf.reduce_mean(tf.square(vf - R))
+
                 loss = pg_loss - entropy*ent_coef + vf_loss * vf_coef
-            return tf.stack([pg_loss, vf_loss, entropy]), U.flatgrad(tape.gradient(loss, params), params)
+            return tf.stack([pg_loss, vf_loss, entropy]), tf_util.flatgrad(tape.gradient(loss, params), params)
 
-        A, ADV, noise = batch_placeholders(pi)
-        self.compute_lossandgrad = U.function(lossandgrad, pi.X, A, ADV, ADV, noise, *pi.state_inputs)
+        self.params = params = train_model.var_list + train_model.vf_var_list
+        self.compute_lossandgrad = tf_util.function(lossandgrad, train_model.X, A, ADV, R, noise,
+                                                    *train_model.state_inputs)
 
-        self.step = pi.step
-        self.act = pi.act
-        self.actor = pi.actor
-        self.value = pi.value
-        self.initial_state = pi.initial_state(env.num_envs)
-        self.save = pi.save
-        self.load = pi.load
+        self.trainer = trainer = RMSPropOptimizer(params, decay=alpha, epsilon=epsilon, max_grad_norm=max_grad_norm)
 
-    def train(self, obs: np.ndarray, states: np.ndarray | None, rewards: np.ndarray, masks: np.ndarray,
-              actions: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """One update from a batch of `Runner`, `rewards` being its returns; gives (policy loss, value loss, entropy),
-        means over the ranks.
+        self.lr = lr = Scheduler(v=lr, nvalues=total_timesteps, schedule=lrschedule)
 
-        Raises FloatingPointError, with nothing changed, for a gradient that is not finite.
-        """
-        advs = rewards - values
-        cur_lr = self.lr.value(len(obs) * size())
-        noise = entropy_noise(self.pi.pdtype, self.pi.np_random, len(obs), self.ent_samples)
-        state = [] if states is None else [states, masks]
-        losses, grads = self.compute_lossandgrad(obs, actions, advs, rewards, noise, *state)
-        self.trainer.apply_gradients(allmean(grads), cur_lr)
-        return allmean(losses)
+        def train(obs, states, rewards, masks, actions, values):
+            advs = rewards - values
+            for _ in range(len(obs) * size()):
+                cur_lr = lr.value()
+
+            noise = entropy_noise(train_model.pdtype, train_model.np_random, len(obs), ent_samples)
+            state = [] if states is None else [states, masks]
+            losses, grads = self.compute_lossandgrad(obs, actions, advs, rewards, noise, *state)
+            trainer.apply_gradients(allmean(grads), cur_lr)
+            policy_loss, value_loss, policy_entropy = allmean(losses)
+            return policy_loss, value_loss, policy_entropy
 
 
-class RMSPropOptimizer(object):
-    """RMSProp (Tieleman & Hinton 2012) as TensorFlow 1 has it: the mean square begins at 1, and has epsilon added below
-    the root.
+        self.train = train
+        self.train_model = train_model
+        self.step_model = step_model
+        self.step = step_model.step
+        self.act = step_model.act
+        self.actor = step_model.actor
+        self.value = step_model.value
+        self.initial_state = step_model.initial_state(nenvs)
+        self.save = step_model.save
+        self.load = step_model.load
 
-    max_grad_norm: of the whole gradient; a longer one is scaled down. None is no bound.
-    """
+    def state(self) -> State:
+        """Of policy, optimizer and learning rate."""
+        return {'pi': self.pi.state(), 'trainer': self.trainer.state(), 'lr': self.lr.state()}
 
-    def __init__(self, var_list: Sequence[tf.Variable], decay: float = 0.9, epsilon: float = 1e-10,
-                 max_grad_norm: float | None = None):
-        self.max_grad_norm = max_grad_norm
-        self.updates = 0
-        self._var_list = list(var_list)
-        self._sizes = [U.numel(v) for v in var_list]
-        self._get_flat = U.GetFlat(var_list)
-        dtype = var_list[0].dtype
-        self.ms = tf.Variable(tf.ones([sum(self._sizes)], dtype), trainable=False)
-
-        def apply(grads, learning_rate):
-            self.ms.assign(decay * self.ms + (1 - decay) * tf.square(grads))
-            step = learning_rate * grads * tf.math.rsqrt(self.ms + epsilon)
-            for v, piece in zip(self._var_list, tf.split(step, self._sizes), strict=True):
-                v.assign_sub(tf.reshape(piece, v.shape))
-
-        self._apply = U.function(apply, tf.TensorSpec(self.ms.shape, dtype), tf.TensorSpec([], dtype))
-
-    def apply_gradients(self, grads: np.ndarray, learning_rate: float) -> None:
-        """One update along the flat gradient [n]. Raises FloatingPointError, with nothing changed, if that is not
-        finite, and every 100 updates RuntimeError if the parameters of MPI ranks differ."""
-        norm = math.sqrt(np.sum(np.square(grads, dtype='float64')))
-        if not math.isfinite(norm):
-            pieces = np.split(grads, np.cumsum(self._sizes)[:-1])
-            bad = next(v for v, g in zip(self._var_list, pieces, strict=True) if not np.isfinite(g).all())
-            raise FloatingPointError(f'update {self.updates + 1}: the gradient of {bad.name.split(":")[0]!r} is not '
-                                     'finite; parameters unchanged')
-        if self.updates % 100 == 0:
-            check_synced(self._get_flat(), f'update {self.updates + 1}')
-        if self.max_grad_norm is not None:
-            grads = grads * (self.max_grad_norm / max(norm, self.max_grad_norm))
-        self._apply(grads, learning_rate)
-        self.updates += 1
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `state` gave; raises ValueError if it is of another model."""
+        self.pi.set_state(state['pi'])
+        self.trainer.set_state(state['trainer'])
+        self.lr.set_state(state['lr'])
 
 
 def learn(
@@ -131,7 +122,7 @@ def learn(
     ent_coef: NonNegative[float] = 0.01,
     max_grad_norm: Positive[float] | None = 0.5,
     lr: Positive[float] = 7e-4,
-    lrschedule: Schedule = 'linear',
+    lrschedule: Literal[tuple(schedules)] | Callable = 'linear',
     epsilon: NonNegative[float] = 1e-5,
     alpha: Fraction = 0.99,
     gamma: Fraction = 0.99,
@@ -154,10 +145,14 @@ def learn(
     nsteps                  steps of every environment per update: a batch is nsteps * number of environments, per rank
     total_timesteps         environment steps to take, counted over all ranks and environments; a last, smaller batch is
                             left out
-    vf_coef, ent_coef       weights of the value function's loss and of the entropy
+    vf_coef                 weight of the value function's loss
+    ent_coef                weight of the entropy
     max_grad_norm           the gradient of an update is scaled down to this norm; None: never
-    lr, lrschedule          step size of RMSProp, and how it falls over the run (see a2c/utils.py)
-    epsilon, alpha          RMSProp: what is added to the mean square, and its decay
+    lr                      step size of RMSProp
+    lrschedule              how the step size falls over the run, see a2c/utils.py; or a function of the fraction of the
+                            run that has passed, which gives that of lr
+    epsilon                 RMSProp: what is added to the mean square
+    alpha                   RMSProp: decay of the mean square
     gamma                   discount
     log_interval            updates between lines of the log
     load_path               a model file to start from
@@ -171,59 +166,48 @@ def learn(
 
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that returns NaN.
     '''
-    rank = get_rank()
     check_ranges(learn, locals())
     env, np_random = begin(env, seed)
 
     # Get the nb of env
     nenvs = env.num_envs
-    nbatch = nenvs * nsteps * size()
-    nupdates = number_of_updates(total_timesteps, nbatch)
     policy = build_policy(env, network, value_network=value_network, normalize_observations=normalize_observations,
                           policy=policy, **network_kwargs)
 
     # Instantiate the model object
     model = Model(policy=policy, env=env, nsteps=nsteps, ent_coef=ent_coef, vf_coef=vf_coef,
-                  max_grad_norm=max_grad_norm, lr=lr, alpha=alpha, epsilon=epsilon, total_timesteps=total_timesteps,
-                  lrschedule=lrschedule, ent_samples=ent_samples, np_random=np_random)
+        max_grad_norm=max_grad_norm, lr=lr, alpha=alpha, epsilon=epsilon, total_timesteps=total_timesteps,
+        lrschedule=lrschedule, ent_samples=ent_samples, np_random=np_random)
     if load_path is not None:
         model.load(load_path)
     sync_from_root(model.params)
 
     # Instantiate the runner object
     runner = Runner(env, model, nsteps=nsteps, gamma=gamma, bootstrap_truncated=bootstrap_truncated)
-    rewbuffer, lenbuffer = deque(maxlen=100), deque(maxlen=100)
-    timesteps_so_far = 0
+    epinfobuf = deque(maxlen=100)
+
+    # of all ranks
+    nbatch = nenvs*nsteps*size()
 
     # Start total timer
     tstart = time.time()
+    call_back(callback, locals(), globals())
 
-    for update in range(1, nupdates+1):
-        if callback: callback(locals(), globals())
+    for update in range(1, number_of_updates(total_timesteps, nbatch)+1):
         # Get mini batch of experiences
         obs, states, rewards, masks, actions, values, epinfos = runner.run()
+        epinfobuf.extend(gather(epinfos))
 
         policy_loss, value_loss, policy_entropy = model.train(obs, states, rewards, masks, actions, values)
         if hasattr(model.pi, 'ob_rms'): model.pi.ob_rms.update(obs)
-        timesteps_so_far += nbatch
         nseconds = time.time()-tstart
-        for epinfo in gather(epinfos):
-            rewbuffer.append(epinfo['r'])
-            lenbuffer.append(epinfo['l'])
 
         # Calculate the fps (frame per second)
-        fps = int(timesteps_so_far/nseconds)
+        fps = int((update*nbatch)/nseconds)
         if update % log_interval == 0 or update == 1:
             # 1: values predict returns perfectly; 0: no better than a constant
             ev = explained_variance(gather(values), gather(rewards))
-            logger.record_tabular("nupdates", update)
-            logger.record_tabular("total_timesteps", timesteps_so_far)
-            logger.record_tabular("fps", fps)
-            logger.record_tabular("policy_entropy", float(policy_entropy))
-            logger.record_tabular("value_loss", float(value_loss))
-            logger.record_tabular("explained_variance", float(ev))
-            logger.record_tabular("eprewmean", safemean(rewbuffer))
-            logger.record_tabular("eplenmean", safemean(lenbuffer))
-            if rank == 0: logger.dump_tabular()
-    if callback: callback(locals(), globals())
+            log_update(update, update*nbatch, fps, epinfobuf, policy_entropy=policy_entropy, value_loss=value_loss,
+                       explained_variance=ev)
+        call_back(callback, locals(), globals())
     return model

@@ -1,6 +1,6 @@
 """Layers that create their variables by name, returns, schedules (upstream a2c/utils.py)."""
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -9,6 +9,7 @@ from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest
 from onpolicybaselines.common.layers import record_layer, standardize
 from onpolicybaselines.common.math_util import discount_with_boundaries
+from onpolicybaselines.common.state import State, check_shapes
 from onpolicybaselines.common.tf_util import flattenallbut0, intprod
 from onpolicybaselines.common.variables import constant_initializer, get_variable, variable_scope
 
@@ -17,39 +18,51 @@ def ortho_init(scale: float = 1.0) -> Callable:
     """Orthogonal matrix times `scale` (Saxe et al. 2014); of the flattened filter for 4-D shapes [h, w, in, out]."""
     def _ortho_init(shape, np_random):
         flat_shape = (int(np.prod(shape[:-1])), shape[-1])
-        u, _, v = np.linalg.svd(np_random.standard_normal(flat_shape), full_matrices=False)
+        a = np_random.standard_normal(flat_shape)
+        u, _, v = np.linalg.svd(a, full_matrices=False)
         q = u if u.shape == flat_shape else v
-        return scale * q.reshape(shape)
+        q = q.reshape(shape)
+        return scale * q
     return _ortho_init
 
 def conv(x: tf.Tensor, scope: str, *, nf: int, rf: int, stride: int, pad: str = 'VALID', init_scale: float = 1.0,
          data_format: str = 'NHWC', one_dim_bias: bool = False) -> tf.Tensor:
     """2-D convolution with `nf` filters of size rf x rf, plus bias; x: [B, H, W, C] (or [B, C, H, W])."""
-    if data_format not in ('NHWC', 'NCHW'):
+    if data_format == 'NHWC':
+        channel_ax = 3
+        strides = [1, stride, stride, 1]
+    elif data_format == 'NCHW':
+        channel_ax = 1
+        strides = [1, 1, stride, stride]
+    else:
         raise ValueError(f"data_format={data_format!r}: use 'NHWC' or 'NCHW'")
-    channel_ax = data_format.index('C')
-    strides = [stride if axis in 'HW' else 1 for axis in data_format]
     bias_var_shape = [nf] if one_dim_bias else [1, nf, 1, 1]
+    nin = x.shape[channel_ax]
+    wshape = [rf, rf, nin, nf]
     with variable_scope(scope):
-        w = get_variable('w', [rf, rf, x.shape[channel_ax], nf], ortho_init(init_scale))
-        b = get_variable('b', bias_var_shape, constant_initializer(0.0))
-    h = tf.nn.conv2d(x, w, strides=strides, padding=pad, data_format=data_format)
-    h = tf.nn.bias_add(h, tf.reshape(b, [nf]), data_format=data_format)
-    return record_layer('conv2d', (w, b), x, h, strides=strides, padding=pad, data_format=data_format)
+        w = get_variable("w", wshape, initializer=ortho_init(init_scale))
+        b = get_variable("b", bias_var_shape, initializer=constant_initializer(0.0))
+        h = tf.nn.conv2d(x, w, strides=strides, padding=pad, data_format=data_format)
+        h = tf.nn.bias_add(h, tf.reshape(b, [nf]), data_format=data_format)
+        return record_layer('conv2d', (w, b), x, h, strides=strides, padding=pad, data_format=data_format)
 
 def fc(x: tf.Tensor, scope: str, nh: int, *, init_scale: float = 1.0, init_bias: float = 0.0) -> tf.Tensor:
     """Fully connected layer: x @ w + b, [B, in] -> [B, nh]."""
     with variable_scope(scope):
-        w = get_variable('w', [x.shape[1], nh], ortho_init(init_scale))
-        b = get_variable('b', [nh], constant_initializer(init_bias))
-        return record_layer('dense', (w, b), x, tf.matmul(x, w) + b)
+        nin = x.shape[1]
+        w = get_variable("w", [nin, nh], initializer=ortho_init(init_scale))
+        b = get_variable("b", [nh], initializer=constant_initializer(init_bias))
+        return record_layer('dense', (w, b), x, tf.matmul(x, w)+b)
 
 def batch_to_seq(h: tf.Tensor, nbatch: int, nsteps: int, flat: bool = False) -> list[tf.Tensor]:
     """[nbatch * nsteps, ...] as a list of nsteps tensors [nbatch, features] (or [nbatch] with `flat`).
 
     nbatch may be -1: what the length of h makes it.
     """
-    h = tf.reshape(h, [nbatch, nsteps] if flat else [nbatch, nsteps, intprod(h.shape[1:])])
+    if flat:
+        h = tf.reshape(h, [nbatch, nsteps])
+    else:
+        h = tf.reshape(h, [nbatch, nsteps, intprod(h.shape[1:])])
     return tf.unstack(h, num=nsteps, axis=1)
 
 def seq_to_batch(h: Sequence[tf.Tensor], flat: bool = False) -> tf.Tensor:
@@ -60,48 +73,68 @@ def seq_to_batch(h: Sequence[tf.Tensor], flat: bool = False) -> tf.Tensor:
 def lstm(xs: Sequence[tf.Tensor], ms: Sequence[tf.Tensor], s: tf.Tensor, scope: str, nh: int,
          init_scale: float = 1.0) -> tuple[list[tf.Tensor], tf.Tensor]:
     """LSTM over a list of inputs [B, in]; ms [B, 1] is 1 where an episode starts, s [B, 2 nh] is (cell, hidden)."""
+    nin = xs[0].shape[1]
     with variable_scope(scope):
-        wx = get_variable('wx', [xs[0].shape[1], nh * 4], ortho_init(init_scale))
-        wh = get_variable('wh', [nh, nh * 4], ortho_init(init_scale))
-        b = get_variable('b', [nh * 4], constant_initializer(0.0))
+        wx = get_variable("wx", [nin, nh*4], initializer=ortho_init(init_scale))
+        wh = get_variable("wh", [nh, nh*4], initializer=ortho_init(init_scale))
+        b = get_variable("b", [nh*4], initializer=constant_initializer(0.0))
 
-    return _unroll(xs, ms, s, lambda x, h: tf.matmul(x, wx) + tf.matmul(h, wh) + b)
+    xs = list(xs)
+    c, h = tf.split(s, 2, axis=1)
+    for idx, (x, m) in enumerate(zip(xs, ms, strict=True)):
+        c = c*(1-m)
+        h = h*(1-m)
+        z = tf.matmul(x, wx) + tf.matmul(h, wh) + b
+        i, f, o, u = tf.split(z, 4, axis=1)
+        i = tf.sigmoid(i)
+        f = tf.sigmoid(f)
+        o = tf.sigmoid(o)
+        u = tf.tanh(u)
+        c = f*c + i*u
+        h = o*tf.tanh(c)
+        xs[idx] = h
+    s = tf.concat([c, h], axis=1)
+    return xs, s
 
 def _ln(x, g, b, e=1e-5):
-    return standardize(x, e) * g + b
+    x = standardize(x, e)
+    x = x*g+b
+    return x
 
 def lnlstm(xs: Sequence[tf.Tensor], ms: Sequence[tf.Tensor], s: tf.Tensor, scope: str, nh: int,
            init_scale: float = 1.0) -> tuple[list[tf.Tensor], tf.Tensor]:
     """`lstm` with layer-normalised input, recurrent and cell terms (Ba et al. 2016)."""
+    nin = xs[0].shape[1]
     with variable_scope(scope):
-        wx = get_variable('wx', [xs[0].shape[1], nh * 4], ortho_init(init_scale))
-        gx = get_variable('gx', [nh * 4], constant_initializer(1.0))
-        bx = get_variable('bx', [nh * 4], constant_initializer(0.0))
+        wx = get_variable("wx", [nin, nh*4], initializer=ortho_init(init_scale))
+        gx = get_variable("gx", [nh*4], initializer=constant_initializer(1.0))
+        bx = get_variable("bx", [nh*4], initializer=constant_initializer(0.0))
 
-        wh = get_variable('wh', [nh, nh * 4], ortho_init(init_scale))
-        gh = get_variable('gh', [nh * 4], constant_initializer(1.0))
-        bh = get_variable('bh', [nh * 4], constant_initializer(0.0))
+        wh = get_variable("wh", [nh, nh*4], initializer=ortho_init(init_scale))
+        gh = get_variable("gh", [nh*4], initializer=constant_initializer(1.0))
+        bh = get_variable("bh", [nh*4], initializer=constant_initializer(0.0))
 
-        b = get_variable('b', [nh * 4], constant_initializer(0.0))
+        b = get_variable("b", [nh*4], initializer=constant_initializer(0.0))
 
-        gc = get_variable('gc', [nh], constant_initializer(1.0))
-        bc = get_variable('bc', [nh], constant_initializer(0.0))
+        gc = get_variable("gc", [nh], initializer=constant_initializer(1.0))
+        bc = get_variable("bc", [nh], initializer=constant_initializer(0.0))
 
-    return _unroll(xs, ms, s, lambda x, h: _ln(tf.matmul(x, wx), gx, bx) + _ln(tf.matmul(h, wh), gh, bh) + b,
-                   lambda c: _ln(c, gc, bc))
-
-def _unroll(xs, ms, s, gates, cell_output=lambda c: c):
-    """The recurrence both LSTMs share; `gates(x, h)` gives the four pre-activations in the order i, f, o, u."""
+    xs = list(xs)
     c, h = tf.split(s, 2, axis=1)
-    hs = []
-    for x, m in zip(xs, ms, strict=True):
-        c = c * (1 - m)
-        h = h * (1 - m)
-        i, f, o, u = tf.split(gates(x, h), 4, axis=1)
-        c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(u)
-        h = tf.sigmoid(o) * tf.tanh(cell_output(c))
-        hs.append(h)
-    return hs, tf.concat([c, h], axis=1)
+    for idx, (x, m) in enumerate(zip(xs, ms, strict=True)):
+        c = c*(1-m)
+        h = h*(1-m)
+        z = _ln(tf.matmul(x, wx), gx, bx) + _ln(tf.matmul(h, wh), gh, bh) + b
+        i, f, o, u = tf.split(z, 4, axis=1)
+        i = tf.sigmoid(i)
+        f = tf.sigmoid(f)
+        o = tf.sigmoid(o)
+        u = tf.tanh(u)
+        c = f*c + i*u
+        h = o*tf.tanh(_ln(c, gc, bc))
+        xs[idx] = h
+    s = tf.concat([c, h], axis=1)
+    return xs, s
 
 def conv_to_fc(x: tf.Tensor) -> tf.Tensor:
     """[B, H, W, C] as [B, H W C]."""
@@ -114,38 +147,44 @@ def discount_with_dones(rewards: Sequence, dones: Sequence, gamma: float) -> np.
 
 def constant(p: float) -> float:
     """1 at any fraction p of the training that has passed."""
-    return 1.
+    return 1
 
 def linear(p: float) -> float:
     """From 1 to 0."""
-    return 1 - p
+    return 1-p
 
 def middle_drop(p: float) -> float:
     """Linear for the first quarter, then 0.075."""
     eps = 0.75
-    return eps * 0.1 if 1 - p < eps else 1 - p
+    if 1-p<eps:
+        return eps*0.1
+    return 1-p
 
 def double_linear_con(p: float) -> float:
     """From 1 at twice the speed, down to 0.125."""
+    p *= 2
     eps = 0.125
-    return eps if 1 - 2 * p < eps else 1 - 2 * p
+    if 1-p<eps:
+        return eps
+    return 1-p
 
 def double_middle_drop(p: float) -> float:
     """Linear for the first quarter, then 0.075, and 0.125 in the last quarter."""
-    eps1, eps2 = 0.75, 0.25
-    if 1 - p < eps2:
-        return eps2 * 0.5
-    return eps1 * 0.1 if 1 - p < eps1 else 1 - p
+    eps1 = 0.75
+    eps2 = 0.25
+    if 1-p<eps1:
+        if 1-p<eps2:
+            return eps2*0.5
+        return eps1*0.1
+    return 1-p
 
 schedules = {
-    'linear': linear,
-    'constant': constant,
+    'linear':linear,
+    'constant':constant,
     'double_linear_con': double_linear_con,
     'middle_drop': middle_drop,
-    'double_middle_drop': double_middle_drop,
+    'double_middle_drop': double_middle_drop
 }
-
-Schedule = Literal['linear', 'constant', 'double_linear_con', 'middle_drop', 'double_middle_drop'] | Callable
 
 class Scheduler(object):
     """`v` times a schedule of the fraction of `nvalues` that has passed.
@@ -153,21 +192,29 @@ class Scheduler(object):
     schedule: a name in `schedules`, or a function of that fraction. Raises UsageError for an unknown name.
     """
 
-    def __init__(self, v: float, nvalues: int, schedule: Schedule):
-        if not callable(schedule) and schedule not in schedules:
-            raise UsageError(f'unknown schedule {schedule!r}{nearest(str(schedule), schedules)}')
-        self.n = 0
+    def __init__(self, v: float, nvalues: int, schedule: str | Callable):
+        self.n = 0.
         self.v = v
         self.nvalues = nvalues
+        if not callable(schedule) and schedule not in schedules:
+            raise UsageError(f'unknown schedule {schedule!r}{nearest(str(schedule), schedules)}')
         self.schedule = schedule if callable(schedule) else schedules[schedule]
 
-    def value(self, steps: int = 1) -> float:
-        """Go `steps` values on; returns the last of them."""
-        self.n += steps
-        return self.value_steps(self.n - 1)
+    def value(self) -> float:
+        """The present value; the next call gives the next one."""
+        current_value = self.v*self.schedule(self.n/self.nvalues)
+        self.n += 1.
+        return current_value
 
     def value_steps(self, steps: int) -> float:
         """The value after `steps` of `nvalues`."""
-        return self.v * self.schedule(steps / self.nvalues)
+        return self.v*self.schedule(steps/self.nvalues)
 
+    def state(self) -> State:
+        """How many values were asked for."""
+        return {'n': self.n}
 
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `state` gave; raises ValueError for anything else."""
+        check_shapes('the schedule', state, self.state())
+        self.n = state['n']

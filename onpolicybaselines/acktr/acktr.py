@@ -5,92 +5,118 @@ of continuous actions only.
 """
 import os.path as osp
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
-
 from onpolicybaselines import logger
-from onpolicybaselines.a2c.runner import Runner, gather, number_of_updates
-from onpolicybaselines.a2c.utils import Schedule, Scheduler
-from onpolicybaselines.acktr import kfac
+
 from onpolicybaselines.common import explained_variance
+from onpolicybaselines.common.policies import build_policy
+
+from onpolicybaselines.a2c.runner import Runner
+from onpolicybaselines.a2c.utils import Scheduler, schedules
+from onpolicybaselines.acktr import kfac
+from collections import deque
+
+from onpolicybaselines.common.policy import batch_placeholders
+from onpolicybaselines.common.sampling import entropy_noise, entropy_of
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
 from onpolicybaselines.common.learning import begin
-from onpolicybaselines.common.math_util import safemean
-from onpolicybaselines.common.mpi_util import rank as get_rank, size, sync_from_root
-from onpolicybaselines.common.policies import build_policy
-from onpolicybaselines.common.policy import batch_placeholders
-from onpolicybaselines.common.sampling import entropy_noise, entropy_of
+from onpolicybaselines.common.mpi_util import sync_from_root
+from onpolicybaselines.common.mpi_world import rank, size
+from onpolicybaselines.common.reports import call_back, log_update, number_of_updates
+from onpolicybaselines.common.rollouts import gather
+from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env import VecEnv
 
 
 class Model(object):
     """A policy with its value function, `pi`, and the update that trains both.
 
-    step, value, act, actor, save and load are those of `PolicyWithValue`.
+    step, value, act, actor, save and load are those of `PolicyWithValue`. train(obs, states, rewards, masks, actions,
+    values): one update from a batch of `Runner`, `rewards` being its returns; gives (policy loss, value loss, entropy),
+    means over the ranks, and raises FloatingPointError, with nothing changed, for gradients that are not finite.
     """
 
-    def __init__(self, policy: Callable, total_timesteps: int, ent_coef: float = 0.01, vf_coef: float = 0.5,
-                 vf_fisher_coef: float = 1.0, lr: float = 0.25, max_grad_norm: float | None = 0.5,
-                 kfac_clip: float = 0.001, lrschedule: Schedule = 'linear', is_async: bool = True,
+    def __init__(self, policy: Callable, total_timesteps: int,
+                 ent_coef: float = 0.01, vf_coef: float = 0.5, vf_fisher_coef: float = 1.0, lr: float = 0.25,
+                 max_grad_norm: float | None = 0.5,
+                 kfac_clip: float = 0.001, lrschedule: str | Callable = 'linear', is_async: bool = True,
                  ent_samples: int = 10, np_random: np.random.Generator | None = None):
         """Make the variables and compile the update. policy: as `build_policy` gives it; the others as in `learn`."""
-        self.pi = pi = policy(np_random)
-        if pi.recurrent:
+        self.pi = step_model = train_model = policy(np_random)
+        if train_model.recurrent:
             raise UsageError('acktr takes feed-forward networks only, such as mlp or cnn: K-FAC has no curvature block '
                              'for recurrent ones; --alg=a2c takes those')
-        self.ent_samples = ent_samples
-        self.params = pi.var_list + pi.vf_var_list
-        self.lr = Scheduler(v=lr, nvalues=total_timesteps, schedule=lrschedule)
 
-        # A: actions, ADV: advantages, R: returns; noise: for the sampled entropy; vf_noise: of the sampled values
+        A, ADV, noise = batch_placeholders(train_model)
+        R = vf_noise = ADV
+
         def losses(X, A, ADV, R, noise, vf_noise):
-            pd, vf, _ = pi.pd_and_vf(X)
+            pd, vf, _ = train_model.pd_and_vf(X)
             neglogpac = pd.neglogp(A)
 
             ##training loss
+            pg_loss = tf.reduce_mean(ADV*neglogpac)
             entropy = tf.reduce_mean(entropy_of(pd, noise))
-            pg_loss = tf.reduce_mean(ADV*neglogpac) - ent_coef * entropy
+            pg_loss = pg_loss - ent_coef * entropy
             vf_loss = tf.reduce_mean(tf.square(vf - R))
             train_loss = pg_loss + vf_coef * vf_loss
 
+
             ##Fisher loss construction: the actions taken are samples already
-            pg_fisher_loss = tf.reduce_mean(neglogpac)
-            sample_net = tf.stop_gradient(vf + vf_noise)
-            vf_fisher_loss = vf_fisher_coef * tf.reduce_mean(tf.square(vf - sample_net))
+            pg_fisher_loss = -tf.reduce_mean(neglogpac)
+            sample_net = vf + vf_noise
+            vf_fisher_loss = - vf_fisher_coef*tf.reduce_mean(tf.pow(vf - tf.stop_gradient(sample_net), 2))
             joint_fisher_loss = pg_fisher_loss + vf_fisher_loss
             return train_loss, joint_fisher_loss, pg_loss, vf_loss, entropy
 
-        A, ADV, noise = batch_placeholders(pi)
-        self.optim = kfac.KfacOptimizer(clip_kl=kfac_clip, momentum=0.9, kfac_update=1, epsilon=0.01,
-                                        stats_decay=0.99, is_async=is_async, cold_iter=10, max_grad_norm=max_grad_norm)
-        self.update = self.optim.minimize(losses, self.params, pi.X, A, ADV, ADV, noise, ADV)
+        self.params=params = train_model.var_list + train_model.vf_var_list
 
-        self.step = pi.step
-        self.act = pi.act
-        self.actor = pi.actor
-        self.value = pi.value
+        self.optim = optim = kfac.KfacOptimizer(clip_kl=kfac_clip,
+            momentum=0.9, kfac_update=1, epsilon=0.01,
+            stats_decay=0.99, is_async=is_async, cold_iter=10, max_grad_norm=max_grad_norm)
+
+        train_op = optim.minimize(losses, params, train_model.X, A, ADV, R, noise, vf_noise)
+        self.lr = Scheduler(v=lr, nvalues=total_timesteps, schedule=lrschedule)
+
+        def train(obs, states, rewards, masks, actions, values):
+            advs = rewards - values
+            for _ in range(len(obs) * size()):
+                cur_lr = self.lr.value()
+
+            optim.learning_rate = cur_lr
+            noise = entropy_noise(train_model.pdtype, train_model.np_random, len(obs), ent_samples)
+            vf_noise = train_model.np_random.standard_normal(len(obs), 'float32')
+
+            _, _, policy_loss, value_loss, policy_entropy = train_op(obs, actions, advs, rewards, noise, vf_noise)
+            return policy_loss, value_loss, policy_entropy
+
+
+        self.train = train
+        self.save = step_model.save
+        self.load = step_model.load
+        self.train_model = train_model
+        self.step_model = step_model
+        self.step = step_model.step
+        self.act = step_model.act
+        self.actor = step_model.actor
+        self.value = step_model.value
         self.initial_state = None
-        self.save = pi.save
-        self.load = pi.load
 
-    def train(self, obs: np.ndarray, states: None, rewards: np.ndarray, masks: np.ndarray, actions: np.ndarray,
-              values: np.ndarray) -> tuple[float, float, float]:
-        """One update from a batch of `Runner`, `rewards` being its returns; gives (policy loss, value loss, entropy),
-        means over the ranks.
+    def state(self) -> State:
+        """Of policy, optimizer and learning rate."""
+        return {'pi': self.pi.state(), 'optim': self.optim.state(), 'lr': self.lr.state()}
 
-        Raises FloatingPointError, with nothing changed, for gradients that are not finite.
-        """
-        advs = rewards - values
-        self.optim.learning_rate = self.lr.value(len(obs) * size())
-        noise = entropy_noise(self.pi.pdtype, self.pi.np_random, len(obs), self.ent_samples)
-        vf_noise = self.pi.np_random.standard_normal(len(obs), 'float32')
-        _, _, *losses = self.update(obs, actions, advs, rewards, noise, vf_noise)
-        return tuple(losses)
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `state` gave; raises ValueError if it is of another model."""
+        self.pi.set_state(state['pi'])
+        self.optim.set_state(state['optim'])
+        self.lr.set_state(state['lr'])
 
 def learn(
     network: str | Callable,
@@ -107,7 +133,7 @@ def learn(
     max_grad_norm: Positive[float] | None = 0.5,
     kfac_clip: Positive[float] = 0.001,
     save_interval: NonNegative[int] | None = None,
-    lrschedule: Schedule = 'linear',
+    lrschedule: Literal[tuple(schedules)] | Callable = 'linear',
     load_path: str | None = None,
     is_async: bool = True,
     policy: str | None = None,
@@ -129,9 +155,12 @@ def learn(
     gamma                   discount
     log_interval            updates between lines of the log
     nsteps                  steps of every environment per update: a batch is nsteps * number of environments, per rank
-    ent_coef, vf_coef       weights of the entropy and of the value function's loss
+    ent_coef                weight of the entropy
+    vf_coef                 weight of the value function's loss
     vf_fisher_coef          weight of the value function in the Fisher matrix
-    lr, lrschedule          step size, and how it falls over the run (see a2c/utils.py)
+    lr                      step size
+    lrschedule              how the step size falls over the run, see a2c/utils.py; or a function of the fraction of the
+                            run that has passed, which gives that of lr
     max_grad_norm           of the first updates, before K-FAC begins: their gradient is scaled down to this norm; None:
                             never
     kfac_clip               largest v'Fv of an update v: a longer one is scaled down
@@ -148,56 +177,46 @@ def learn(
 
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that returns NaN.
     '''
-    rank = get_rank()
     check_ranges(learn, locals())
     env, np_random = begin(env, seed)
+
+
     if network == 'cnn':
         network_kwargs.setdefault('one_dim_bias', True)
 
-    nbatch = env.num_envs * nsteps * size()
-    nupdates = number_of_updates(total_timesteps, nbatch)
     policy = build_policy(env, network, value_network=value_network, normalize_observations=normalize_observations,
                           policy=policy, **network_kwargs)
 
-    model = Model(policy, total_timesteps, ent_coef=ent_coef, vf_coef=vf_coef, vf_fisher_coef=vf_fisher_coef, lr=lr,
-                  max_grad_norm=max_grad_norm, kfac_clip=kfac_clip, lrschedule=lrschedule, is_async=is_async,
+    nenvs = env.num_envs
+    model = Model(policy, total_timesteps, ent_coef=ent_coef, vf_coef=vf_coef, vf_fisher_coef=vf_fisher_coef,
+                  lr=lr, max_grad_norm=max_grad_norm, kfac_clip=kfac_clip, lrschedule=lrschedule, is_async=is_async,
                   ent_samples=ent_samples, np_random=np_random)
+
     if load_path is not None:
         model.load(load_path)
     sync_from_root(model.params)
 
     runner = Runner(env, model, nsteps=nsteps, gamma=gamma, bootstrap_truncated=bootstrap_truncated)
-    rewbuffer, lenbuffer = deque(maxlen=100), deque(maxlen=100)
-    timesteps_so_far = 0
+    epinfobuf = deque(maxlen=100)
+    nbatch = nenvs*nsteps*size()
     tstart = time.time()
+    call_back(callback, locals(), globals())
 
-    for update in range(1, nupdates+1):
-        if callback: callback(locals(), globals())
+    for update in range(1, number_of_updates(total_timesteps, nbatch)+1):
         obs, states, rewards, masks, actions, values, epinfos = runner.run()
+        epinfobuf.extend(gather(epinfos))
         policy_loss, value_loss, policy_entropy = model.train(obs, states, rewards, masks, actions, values)
         if hasattr(model.pi, 'ob_rms'): model.pi.ob_rms.update(obs)
-        timesteps_so_far += nbatch
         nseconds = time.time()-tstart
-        for epinfo in gather(epinfos):
-            rewbuffer.append(epinfo['r'])
-            lenbuffer.append(epinfo['l'])
-        fps = int(timesteps_so_far/nseconds)
+        fps = int((update*nbatch)/nseconds)
         if update % log_interval == 0 or update == 1:
             ev = explained_variance(gather(values), gather(rewards))
-            logger.record_tabular("nupdates", update)
-            logger.record_tabular("total_timesteps", timesteps_so_far)
-            logger.record_tabular("fps", fps)
-            logger.record_tabular("policy_entropy", float(policy_entropy))
-            logger.record_tabular("policy_loss", float(policy_loss))
-            logger.record_tabular("value_loss", float(value_loss))
-            logger.record_tabular("explained_variance", float(ev))
-            logger.record_tabular("eprewmean", safemean(rewbuffer))
-            logger.record_tabular("eplenmean", safemean(lenbuffer))
-            if rank == 0: logger.dump_tabular()
+            log_update(update, update*nbatch, fps, epinfobuf, policy_entropy=policy_entropy, policy_loss=policy_loss,
+                       value_loss=value_loss, explained_variance=ev)
 
-        if save_interval and (update % save_interval == 0 or update == 1) and logger.get_dir() and rank == 0:
+        if save_interval and (update % save_interval == 0 or update == 1) and logger.get_dir() and rank() == 0:
             savepath = osp.join(logger.get_dir(), 'checkpoint%.5i.npz'%update)
             logger.log('Saving to', savepath)
             model.save(savepath)
-    if callback: callback(locals(), globals())
+        call_back(callback, locals(), globals())
     return model

@@ -9,69 +9,27 @@ from typing import Literal
 
 import gymnasium as gym
 import numpy as np
-
+from onpolicybaselines import logger
 import onpolicybaselines.common as common
-from onpolicybaselines import __version__, logger
-from onpolicybaselines.acktr import kfac
-from onpolicybaselines.acktr.policies import MlpPolicy
-from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction, pathlength, split_paths
 from onpolicybaselines.common import tf_util as U
-from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.files import check_fits
+from onpolicybaselines.acktr import kfac
+
+from onpolicybaselines.acktr import cont_model
+from onpolicybaselines.acktr.cont_model import Model, mean_over_ranks, scale_action
+from onpolicybaselines.acktr.policies import MlpPolicy
+from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
+from onpolicybaselines.common.checks import check_finite
 from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
 from onpolicybaselines.common.learning import begin
-from onpolicybaselines.common.mpi_filter import MpiZFilter as ZFilter
 from onpolicybaselines.common.mpi_moments import mpi_moments
-from onpolicybaselines.common.mpi_util import allgather, allsum, rank as get_rank, sync_from_root
+from onpolicybaselines.common.mpi_util import sync_from_root
+from onpolicybaselines.common.mpi_world import allgather, rank
 from onpolicybaselines.common.vec_env import VecEnv
 
 
-class Model:
-    """What a run learns: policy, critic `vf` and observation filter `obfilter`."""
-
-    initial_state = None
-
-    def __init__(self, ob_space: gym.spaces.Box, ac_space: gym.spaces.Box, policy: MlpPolicy,
-                 vf: NeuralNetValueFunction):
-        self.ac_space = ac_space
-        self.policy = policy
-        self.vf = vf
-        self.obfilter = ZFilter(ob_space.shape)
-
-    def step(self, observation: np.ndarray, S: np.ndarray | None = None, M: np.ndarray | None = None,
-             stochastic: bool = True) -> tuple:
-        """(actions within the bounds, None, next state, None) at observations [B, ...].
-
-        S: the state that the last step gave, the previous filtered observations, None to begin with; M [B]: 1 where an
-        episode starts; not `stochastic`: the policy's deterministic actions.
-        """
-        ob = self.obfilter(observation, update=False)
-        prev_ob = np.zeros_like(ob) if S is None else S * (1 - np.reshape(M, [-1, 1]))
-        ac = self.policy.act(np.concatenate([ob, prev_ob], -1), stochastic)
-        return scale_action(ac, self.ac_space), None, ob, None
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Variables and filter by name."""
-        return {**self.policy.arrays(), **self.vf.arrays(),
-                **{f'obfilter/{name}': value for name, value in self.obfilter.state().items()}}
-
-    def save(self, save_path: str) -> None:
-        """Write `arrays`, and how the policy was asked for, to one npz file."""
-        U.save_variables(save_path, self.arrays(), {'spec': self.policy.spec, 'version': __version__})
-
-    def load(self, load_path: str) -> None:
-        """Read what `save` wrote. Raises UsageError, changing nothing, if the file is of another model."""
-        arrays, meta = U.load_variables(load_path)
-        check_fits(load_path, meta, arrays, self.arrays())
-        self.policy.set_arrays(arrays)
-        self.vf.set_arrays(arrays)
-        self.obfilter.set_state({name: arrays[f'obfilter/{name}'] for name in self.obfilter.state()})
-
-
-def scale_action(ac: np.ndarray, ac_space: gym.spaces.Box) -> np.ndarray:
-    """Actions of a policy, [-1, 1] to the bounds of the space, those beyond clipped."""
-    low, high = ac_space.low, ac_space.high
-    return np.minimum(np.maximum(low + (ac + 1.) * 0.5 * (high - low), low), high)
+def pathlength(path: dict) -> int:
+    """Number of steps."""
+    return path["reward"].shape[0]
 
 def rollout(env: VecEnv, act: Callable, max_pathlength: int, obfilter: Callable | None = None,
             bootstrap_truncated: bool = False) -> dict:
@@ -83,7 +41,7 @@ def rollout(env: VecEnv, act: Callable, max_pathlength: int, obfilter: Callable 
     act: [1, 2 ob_dim] -> [1, A]. Raises FloatingPointError if an observation, action or reward is not finite.
     """
     ob = env.reset()[0]
-    prev_ob = np.zeros(ob.shape)
+    prev_ob = np.float32(np.zeros(ob.shape))
     if obfilter: ob = obfilter(ob)
     terminated = False
 
@@ -93,24 +51,53 @@ def rollout(env: VecEnv, act: Callable, max_pathlength: int, obfilter: Callable 
     for _ in range(max_pathlength):
         state = np.concatenate([ob, prev_ob], -1)
         obs.append(state)
-        ac = act(state[np.newaxis])
-        acs.append(ac[0])
-        prev_ob = ob
-        next_obs, rews, dones, infos = env.step(scale_action(ac, env.action_space))
-        rewards.append(rews[0])
-        ob = infos[0]['terminal_observation'] if dones[0] else next_obs[0]
+        ac = act(state[np.newaxis])[0]
+        acs.append(ac)
+        prev_ob = np.copy(ob)
+        scaled_ac = scale_action(ac, env.action_space)
+        ob, rew, done, info = cont_model.step_one(env, scaled_ac)
         if obfilter: ob = obfilter(ob)
-        if dones[0]:
-            terminated = not (bootstrap_truncated and infos[0].get('TimeLimit.truncated'))
+        rewards.append(rew)
+        if done:
+            terminated = not (bootstrap_truncated and info.get('TimeLimit.truncated'))
             break
-    path = {"observation": np.array(obs), "terminated": terminated,
-            "reward": np.array(rewards), "action": np.array(acs)}
-    for name in ("observation", "action", "reward"):
-        if not np.isfinite(path[name]).all():
-            t = np.argwhere(~np.isfinite(path[name]))[0][0]
-            raise FloatingPointError(f'{name} is not finite at step {t} of an episode: {path[name][t]}')
-    path["ep_ret"] = infos[0].get('episode', {}).get('r', path["reward"].sum())
-    return path
+    path = {"observation" : np.array(obs), "terminated" : terminated,
+            "reward" : np.array(rewards), "action" : np.array(acs)}
+    check_finite('an episode', environments=False, observation=path["observation"], action=path["action"],
+                 reward=path["reward"])
+    return {**path, "ep_ret": info.get('episode', {}).get('r', path["reward"].sum())}
+
+def compute_advantages(paths: Sequence[dict], vpreds: Sequence[np.ndarray], gamma: float,
+                       lam: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """(discounted returns, GAE(lam) advantages) of each path, whose steps have values `vpreds`.
+
+    Beyond a path that is not `terminated` the value of its last step goes on, for the advantages only.
+    """
+    vtargs = []
+    advs = []
+    for path, vpred_t in zip(paths, vpreds, strict=True):
+        rew_t = path["reward"]
+        return_t = common.discount(rew_t, gamma)
+        vtargs.append(return_t)
+        vpred_t = np.append(vpred_t, 0.0 if path["terminated"] else vpred_t[-1])
+        delta_t = rew_t + gamma*vpred_t[1:] - vpred_t[:-1]
+        adv_t = common.discount(delta_t, gamma * lam)
+        advs.append(adv_t)
+    return vtargs, advs
+
+def adapt_stepsize(stepsize: float, kl: float, desired_kl: float) -> float:
+    """The next step size, by the KL divergence of the last update; within [1e-8, 1]."""
+    min_stepsize = 1e-8
+    max_stepsize = 1e0
+    if kl > desired_kl * 2:
+        logger.log("kl too high")
+        return max(min_stepsize, stepsize / 1.5)
+    elif kl < desired_kl / 2:
+        logger.log("kl too low")
+        return min(max_stepsize, stepsize * 1.5)
+    else:
+        logger.log("kl just right!")
+        return stepsize
 
 def learn(*,
         env: gym.Env | gym.vector.VectorEnv | VecEnv,
@@ -141,43 +128,52 @@ def learn(*,
     env                     a gymnasium environment, or a vector environment of one; observations are vectors, actions
                             a Box with bounds
     total_timesteps         environment steps to take, counted over all ranks; the last batch ends the run
-    gamma, lam              discount; lambda of GAE
+    gamma                   discount
+    lam                     lambda of GAE
     timesteps_per_batch     each rank plays episodes until it has taken more steps than that
     callback                called with (locals(), globals()) before every update and at the end
     desired_kl              KL(pi_old || pi) of an update to aim at: the step size is divided by 1.5 where it was twice
                             as large, and multiplied where it was half of it
     seed                    of parameters, action noise and the critic's; also of a plain gymnasium environment
     load_path               a model file to start from
-    policy, policy_kwargs   'gaussian', 'gmm' or 'flow' with its keywords, see common/distributions.py
+    policy                  'gaussian', 'gmm' or 'flow', see common/distributions.py
     stepsize                first step size of the policy
-    kfac_update, epsilon, stats_decay, cold_iter    of the policy's K-FAC, see `KfacOptimizer`
-    vf_iters, vf_stepsize   updates of the critic on every batch, and their step size
+    kfac_update             updates of the policy from one eigen-decomposition to the next
+    epsilon                 damping of the policy's Fisher matrix
+    stats_decay             weight of the past in the running averages of the policy's Fisher matrix
+    cold_iter               updates of the policy before K-FAC begins
+    vf_iters                updates of the critic on every batch
+    vf_stepsize             step size of the critic
     is_async                upstream's keyword; K-FAC is synchronous
-    std_fisher, kl_estimator, critic_sees       see `MlpPolicy`
+    std_fisher              Fisher matrix of standard deviations: 'batch' as upstream, 'sample' the natural gradient's
+    kl_estimator            where the divergence has no closed form: 'k1', the mean of -log r, or 'k3', that of
+                            (r - 1) - log r, with r = new / old probability
+    critic_sees             what the critic is told of mixtures and flows: their 'parameters', or 'logp' of the action
     bootstrap_truncated     value what lies beyond a time limit; upstream takes a time limit for an end
+    **policy_kwargs         keywords of the policy
 
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that returns NaN.
     """
-    rank = get_rank()
     check_ranges(learn, locals())
     env, np_random = begin(env, seed)
-    _check_env(env)
-
+    cont_model.check_env(env)
     ob_dim = env.observation_space.shape[0]
     policy = MlpPolicy(ob_dim, env.action_space, policy, np_random, std_fisher, kl_estimator, critic_sees,
                        **policy_kwargs)
     vf = NeuralNetValueFunction(ob_dim, policy.dist_dim, np_random, vf_iters=vf_iters, stepsize=vf_stepsize)
-    model = Model(env.observation_space, env.action_space, policy, vf)
-    if load_path is not None:
-        model.load(load_path)
-    sync_from_root([*policy.var_list, *vf.var_list])
 
     max_pathlength = getattr(env.spec, 'max_episode_steps', None) or timesteps_per_batch
     optim = kfac.KfacOptimizer(learning_rate=stepsize, cold_lr=stepsize*(1-0.9), momentum=0.9, kfac_update=kfac_update,
-                               epsilon=epsilon, stats_decay=stats_decay, is_async=is_async, cold_iter=cold_iter,
-                               weight_decay_dict=policy.wd_dict, max_grad_norm=None)
+                                epsilon=epsilon, stats_decay=stats_decay, is_async=is_async, cold_iter=cold_iter,
+                                weight_decay_dict=policy.wd_dict, max_grad_norm=None)
     do_update = optim.minimize(policy.losses, policy.var_list, *policy.inputs)
     get_flat = U.GetFlat(policy.var_list)
+
+    model = Model(env.observation_space, env.action_space, policy, vf, optim)
+    obfilter = model.obfilter
+    if load_path is not None:
+        model.load(load_path)
+    sync_from_root([*policy.var_list, *vf.var_list])
 
     i = 0
     timesteps_so_far = 0
@@ -195,23 +191,23 @@ def learn(*,
         paths = []
         actor = policy.actor()
         while True:
-            path = rollout(env, actor, max_pathlength, model.obfilter, bootstrap_truncated)
+            path = rollout(env, actor, max_pathlength, obfilter=obfilter, bootstrap_truncated=bootstrap_truncated)
             paths.append(path)
-            timesteps_this_batch += pathlength(path)
+            n = pathlength(path)
+            timesteps_this_batch += n
             if timesteps_this_batch > timesteps_per_batch:
                 break
-        model.obfilter.sync()
-
-        ob_no = np.concatenate([path["observation"] for path in paths])
-        action_na = np.concatenate([path["action"] for path in paths])
-        for path, ac_dist in zip(paths, split_paths(policy.action_dist(ob_no, action_na), paths), strict=True):
-            path["action_dist"] = ac_dist
+        obfilter.sync()
+        cont_model.add_action_dists(paths, policy)
 
         # Estimate advantage function
         vtargs, advs = compute_advantages(paths, vf.predict(paths), gamma, lam)
         # Update value function
         vf.fit(paths, vtargs)
 
+        # Build arrays for policy update
+        ob_no = np.concatenate([path["observation"] for path in paths])
+        action_na = np.concatenate([path["action"] for path in paths])
         adv_n = np.concatenate(advs)
         adv_mean, adv_std, _ = mpi_moments(adv_n)
         standardized_adv_n = (adv_n - adv_mean) / (adv_std + 1e-8)
@@ -231,63 +227,14 @@ def learn(*,
         rewbuffer = rews
         timesteps_so_far += int(lens.sum())
         episodes_so_far += len(lens)
-        logger.record_tabular("EpRewMean", rews.mean())
-        logger.record_tabular("EpRewSEM", rews.std() / np.sqrt(len(rews)))
-        logger.record_tabular("EpLenMean", lens.mean())
+        logger.record_tabular("EpRewMean", np.mean(rews))
+        logger.record_tabular("EpRewSEM", np.std(rews) / np.sqrt(len(rews)))
+        logger.record_tabular("EpLenMean", np.mean(lens))
         logger.record_tabular("KL", kl)
         logger.record_tabular("EpisodesSoFar", episodes_so_far)
         logger.record_tabular("TimestepsSoFar", timesteps_so_far)
         logger.record_tabular("TimeElapsed", time.time() - tstart)
-        if rank == 0:
-            logger.dump_tabular()
+        if rank() == 0: logger.dump_tabular()
         i += 1
 
     return model
-
-def _check_env(env):
-    """Raise UsageError for an environment that this learner cannot take."""
-    if env.num_envs > 1:
-        raise UsageError(f'acktr_cont plays whole episodes in one environment per rank, not {env.num_envs}: for more '
-                         'use mpirun -np N, or --alg=acktr')
-    if not isinstance(env.observation_space, gym.spaces.Box) or len(env.observation_space.shape) != 1:
-        raise UsageError(f'acktr_cont is for observations that are vectors, not {env.observation_space}: '
-                         'use --alg=acktr')
-    if not isinstance(env.action_space, gym.spaces.Box):
-        raise UsageError(f'acktr_cont is for continuous (Box) actions, not for {env.action_space}: use --alg=acktr')
-    if not env.action_space.is_bounded():
-        raise UsageError('acktr_cont scales actions to the bounds of the action space, which has none')
-
-def compute_advantages(paths: Sequence[dict], vpreds: Sequence[np.ndarray], gamma: float,
-                       lam: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """(discounted returns, GAE(lam) advantages) of each path, whose steps have values `vpreds`.
-
-    Beyond a path that is not `terminated` the value of its last step goes on, for the advantages only.
-    """
-    vtargs = []
-    advs = []
-    for path, vpred_t in zip(paths, vpreds, strict=True):
-        rew_t = path["reward"]
-        vtargs.append(common.discount(rew_t, gamma))
-        vpred_t = np.append(vpred_t, 0.0 if path["terminated"] else vpred_t[-1])
-        delta_t = rew_t + gamma*vpred_t[1:] - vpred_t[:-1]
-        advs.append(common.discount(delta_t, gamma * lam))
-    return vtargs, advs
-
-def adapt_stepsize(stepsize: float, kl: float, desired_kl: float) -> float:
-    """The next step size, by the KL divergence of the last update; within [1e-8, 1]."""
-    min_stepsize = 1e-8
-    max_stepsize = 1e0
-    if kl > desired_kl * 2:
-        logger.log("kl too high")
-        return max(min_stepsize, stepsize / 1.5)
-    elif kl < desired_kl / 2:
-        logger.log("kl too low")
-        return min(max_stepsize, stepsize * 1.5)
-    else:
-        logger.log("kl just right!")
-        return stepsize
-
-def mean_over_ranks(value: float, count: int) -> float:
-    """Mean of values that are means of `count` samples each."""
-    total, n = allsum(np.array([value * count, count]))
-    return float(total / n)

@@ -10,7 +10,7 @@ from gymnasium.wrappers import FlattenObservation
 import onpolicybaselines.envs  # noqa: F401, registers them, in the processes of vectorised environments as well
 from onpolicybaselines import logger
 from onpolicybaselines.bench.monitor import Monitor
-from onpolicybaselines.common import mpi_util
+from onpolicybaselines.common import mpi_world
 from onpolicybaselines.common.atari_wrappers import make_atari, wrap_deepmind
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import parse_int
@@ -39,7 +39,7 @@ def make_vec_env(env_id: str, env_type: str | None, num_env: int, seed: int | No
     """
     if num_env < 1:
         raise UsageError('num_env must be at least 1, got %s' % num_env)
-    mpi_rank = mpi_util.rank()
+    mpi_rank = mpi_world.rank()
     seed = seed + 10000 * mpi_rank if seed is not None else None
     logger_dir = logger.get_dir()
     subproc = (num_env > 1 or 'render_mode' in (env_kwargs or {})) and not force_dummy

@@ -1,4 +1,5 @@
 """A2C: the optimizer, one update against its definition, whole runs, files, errors, MPI ranks."""
+import copy
 import csv
 import functools
 import json
@@ -11,7 +12,8 @@ import tensorflow as tf
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger, run
 from onpolicybaselines.a2c import a2c
-from onpolicybaselines.a2c.a2c import Model, RMSPropOptimizer
+from onpolicybaselines.a2c.a2c import Model
+from onpolicybaselines.a2c.rmsprop import RMSPropOptimizer
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
@@ -82,6 +84,23 @@ def test_gradient_that_is_not_finite(value):
     with pytest.raises(FloatingPointError, match="update 1: the gradient of 'b' is not finite; parameters unchanged"):
         optimizer.apply_gradients(np.array([1., 2., value], 'f'), 1.)
     np.testing.assert_array_equal([*a.numpy(), *b.numpy(), *optimizer.ms.numpy()], np.ones(6))
+
+
+def test_rmsprop_goes_on_from_its_state():
+    rng = np.random.default_rng(0)
+    first, other = (RMSPropOptimizer([tf.Variable([1., 2.])], max_grad_norm=0.5) for _ in range(2))
+    grads = rng.standard_normal((6, 2)).astype('f')
+    for g in grads[:3]:
+        first.apply_gradients(g, 0.1)
+    other._var_list[0].assign(first._var_list[0])
+    other.set_state(first.state())
+    for optimizer in (first, other):
+        for g in grads[3:]:
+            optimizer.apply_gradients(g, 0.1)
+    np.testing.assert_array_equal(other._var_list[0], first._var_list[0])
+    assert other.updates == first.updates == 6
+    with pytest.raises(ValueError, match="the state of RMSProp does not fit: 'ms'"):
+        RMSPropOptimizer([tf.Variable([1.])]).set_state(first.state())
 
 
 # ================================================================
@@ -170,6 +189,23 @@ def test_nan_in_the_batch_leaves_the_parameters():
     with pytest.raises(FloatingPointError, match="update 1: the gradient of 'pi/mlp_fc0/w' is not finite"):
         model.train(*batch)
     np.testing.assert_array_equal(theta_of(model), before)
+
+
+@pytest.mark.parametrize('env_id, network, policy, value_network', CASES[:3])
+def test_a_model_goes_on_from_its_state(env_id, network, policy, value_network):
+    """Its actions, too."""
+    (first, batch), (other, _) = (model_and_batch(env_id, network, policy, value_network=value_network)
+                                  for _ in range(2))
+    for _ in range(3):
+        first.train(*batch)
+    first.step(batch[0][:2], S=first.initial_state)
+    other.set_state(copy.deepcopy(first.state()))
+    for model in (first, other):
+        for _ in range(2):
+            model.train(*batch)
+    np.testing.assert_array_equal(theta_of(other), theta_of(first))
+    actions = [model.step(batch[0][:2], S=model.initial_state)[0] for model in (first, other)]
+    np.testing.assert_array_equal(*actions)
 
 
 # ================================================================
@@ -315,7 +351,7 @@ RANKS = '''
     sys.path.insert(0, sys.argv[1])
     from test_a2c import learn, theta_of, updates
     from onpolicybaselines import logger
-    from onpolicybaselines.common.mpi_util import allgather, rank, size
+    from onpolicybaselines.common.mpi_world import allgather, rank, size
 
     logger.configure(sys.argv[2], ['csv'] if rank() == 0 else [])
     steps = []

@@ -1,13 +1,14 @@
 """Batches of the A2C runner against what was seen at the environments, step by step."""
+import copy
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from onpolicybaselines.a2c.a2c import Model
-from onpolicybaselines.a2c.runner import Runner, number_of_updates, sf01
+from onpolicybaselines.a2c.runner import Runner
 from onpolicybaselines.bench.monitor import Monitor
-from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.vec_env import VecEnvWrapper
@@ -208,12 +209,23 @@ def test_what_is_not_finite_is_said_with_its_place(what, step):
         runner.run()
 
 
-def test_sf01():
-    np.testing.assert_array_equal(sf01([[0, 10, 20], [1, 11, 21]]), [0, 1, 10, 11, 20, 21])
-    assert sf01(np.zeros((2, 3, 4, 5))).shape == (6, 4, 5)
-
-
-def test_number_of_updates():
-    assert [number_of_updates(total, 80) for total in (0, 80, 159, 160)] == [0, 1, 1, 2]
-    with pytest.raises(UsageError, match='total_timesteps=79 is less than one batch of 80 steps'):
-        number_of_updates(79, 80)
+@pytest.mark.parametrize('network', ['mlp', 'lstm'])
+def test_a_runner_goes_on_from_its_state(network):
+    """In environments and with a model that are where the others were."""
+    venvs = [cartpoles(monitor=False) for _ in range(2)]
+    (_, model, first), (_, other_model, other) = (setup(venv, network) for venv in venvs)
+    first.run()
+    for env in venvs[1].envs:
+        env.reset(seed=0)
+    other.set_state(copy.deepcopy(first.state()))
+    for env, there in zip(venvs[1].envs, venvs[0].envs, strict=True):
+        env.unwrapped.state, env._elapsed_steps = there.unwrapped.state, there._elapsed_steps
+        env.unwrapped.np_random.bit_generator.state = there.unwrapped.np_random.bit_generator.state
+    other_model.pi.np_random.bit_generator.state = model.pi.np_random.bit_generator.state
+    for _ in range(2):
+        (*arrays, epinfos), (*others, other_epinfos) = first.run(), other.run()
+        for one, two in zip(arrays, others, strict=True):
+            assert one is two is None or np.array_equal(one, two)
+        assert epinfos == other_epinfos
+    with pytest.raises(ValueError, match='the runner does not fit'):
+        setup(network='mlp' if network == 'lstm' else 'lstm')[2].set_state(first.state())

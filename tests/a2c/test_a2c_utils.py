@@ -7,8 +7,10 @@ from gymnasium import spaces
 
 from onpolicybaselines.a2c import utils
 from onpolicybaselines.common.distributions import make_pdtype
+from onpolicybaselines.common.sampling import entropy_noise, entropy_of
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.policies import build_policy
+from onpolicybaselines.common.policy import batch_placeholders
 
 
 def plain_returns(rewards, dones, gamma):
@@ -61,18 +63,18 @@ def test_schedules_at_their_corners():
     assert utils.double_middle_drop(0.75) == pytest.approx(0.075)
 
 
-@pytest.mark.parametrize('steps', [1, 7, 80])
-def test_many_values_at_once_end_with_the_last_of_them(steps):
-    """To the bit: upstream asks once per observation and takes the last answer."""
-    total, one_by_one, at_once = 1000, *(utils.Scheduler(7e-4, 1000, 'linear') for _ in range(2))
-    for _ in range(total // steps):
-        for _ in range(steps):
-            expected = one_by_one.value()
-        assert at_once.value(steps) == expected
-
-
 def test_schedule_of_ones_own():
     assert utils.Scheduler(2., 10, lambda p: p ** 2).value_steps(5) == 0.5
+
+
+def test_schedule_goes_on_from_its_state():
+    first, other = (utils.Scheduler(2., 10, 'linear') for _ in range(2))
+    for _ in range(3):
+        first.value()
+    other.set_state(first.state())
+    assert [first.value() for _ in range(4)] == [other.value() for _ in range(4)] != [2.]
+    with pytest.raises(ValueError, match='schedule does not fit'):
+        other.set_state({})
 
 
 def test_unknown_schedule():
@@ -86,21 +88,21 @@ def test_unknown_schedule():
 
 def test_entropy_in_closed_form_needs_no_noise():
     pdtype, rng = make_pdtype(spaces.Discrete(3)), np.random.default_rng(0)
-    noise = utils.entropy_noise(pdtype, rng, 5)
+    noise = entropy_noise(pdtype, rng, 5)
     assert noise.shape == (0, 3)
     assert rng.random() == np.random.default_rng(0).random()  # none was used up
     pd = pdtype.pdfromflat(tf.constant([[0., 0., 0.], [9., 0., 0.]]))
-    np.testing.assert_allclose(utils.entropy_of(pd, tf.constant(noise)), pd.entropy())
+    np.testing.assert_allclose(entropy_of(pd, tf.constant(noise)), pd.entropy())
 
 
 def test_sampled_entropy():
     """Of a mixture of two far apart, log 2 more than that of one. The error of the mean of 1000 states x 10 samples is
     normal with standard deviation sqrt(2 / 2) / 100 (two dimensions): 4 of these are exceeded once in 16,000 seeds."""
     pdtype, rng = make_pdtype(spaces.Box(-1, 1, (2,)), 'gmm'), np.random.default_rng(0)
-    noise = utils.entropy_noise(pdtype, rng, 1000)
+    noise = entropy_noise(pdtype, rng, 1000)
     assert noise.shape == (10_000, 3)
     pd = pdtype.pdfromflat(tf.tile([[-50., 0., 50., 0., 0., 0., 0., 0.]], [1000, 1]))
-    entropy = utils.entropy_of(pd, tf.constant(noise))
+    entropy = entropy_of(pd, tf.constant(noise))
     assert entropy.shape == (1000,)
     assert abs(np.mean(entropy) - (1 + np.log(2 * np.pi) + np.log(2))) < 0.04
 
@@ -109,7 +111,7 @@ def test_sampled_entropy():
 def test_batch_placeholders(dtype):
     pendulum, cartpole = gym.make('Pendulum-v1'), gym.make('CartPole-v1')
     for env, shape, action_dtype, size in [(pendulum, [None, 1], dtype, 1), (cartpole, [None], 'int32', 2)]:
-        A, ADV, noise = utils.batch_placeholders(build_policy(env, 'mlp', num_hidden=4)(dtype=dtype))
+        A, ADV, noise = batch_placeholders(build_policy(env, 'mlp', num_hidden=4)(dtype=dtype))
         assert A.shape.as_list() == shape and A.dtype == action_dtype
         assert ADV.shape.as_list() == [None] and ADV.dtype == dtype
         assert noise.shape.as_list() == [None, size] and noise.dtype == 'float32'

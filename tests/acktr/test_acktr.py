@@ -1,4 +1,5 @@
 """ACKTR: updates against K-FAC on losses written out here, whole runs, checkpoints, errors, MPI ranks."""
+import copy
 import csv
 import json
 
@@ -123,9 +124,24 @@ def test_shared_layers_have_the_fisher_matrix_of_both_losses_together():
     by_value = 2. * 2 * -vf_noise[:, np.newaxis]  # of 2 (vf - (vf + noise))^2
     g = (by_logits @ w1.T + by_value @ w2.T) * (1 - latent ** 2)
     model.train(*batch)
-    first = model.optim.blocks[0]
+    first = model.optim.fisher.blocks[0]
     assert first.variables[0].name == 'pi/mlp_fc0/w:0'
     np.testing.assert_allclose(first.stats[1][0] * 10, g.T @ g / 40, rtol=1e-6)  # a mean over 10 cold updates to come
+
+
+def test_a_model_goes_on_from_its_state():
+    """Beyond the first 12 updates, in which K-FAC is cold."""
+    first, other = (Model(policy_of('Pendulum-v1', 'gmm', 'copy'), 10_000, np_random=np.random.default_rng(0))
+                    for _ in range(2))
+    batches = list(batches_for(first.pi, 16))
+    for batch in batches[:13]:
+        first.train(*batch)
+    other.set_state(copy.deepcopy(first.state()))
+    for model in (first, other):
+        for batch in batches[13:]:
+            model.train(*batch)
+    np.testing.assert_array_equal(theta_of(other), theta_of(first))
+    np.testing.assert_array_equal(other.act(batches[0][0]), first.act(batches[0][0]))
 
 
 def test_nan_in_the_batch_leaves_the_parameters():
@@ -290,7 +306,7 @@ RANKS = '''
     sys.path.insert(0, sys.argv[1])
     from test_acktr import learn, theta_of, updates
     from onpolicybaselines import logger
-    from onpolicybaselines.common.mpi_util import allgather, rank, size
+    from onpolicybaselines.common.mpi_world import allgather, rank, size
 
     logger.configure(sys.argv[2], ['csv'] if rank() == 0 else [])
     model = learn(total_timesteps=1200, normalize_observations=True, log_interval=5, save_interval=10)

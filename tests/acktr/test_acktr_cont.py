@@ -1,4 +1,5 @@
 """Continuous ACKTR: rollouts, advantages, step sizes, whole runs on real environments, files and bad input."""
+import copy
 import json
 
 import gymnasium as gym
@@ -11,7 +12,9 @@ from gymnasium import spaces
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.acktr import acktr_cont
-from onpolicybaselines.acktr.acktr_cont import adapt_stepsize, compute_advantages, rollout, scale_action
+from onpolicybaselines.acktr.acktr_cont import adapt_stepsize, compute_advantages, rollout
+from onpolicybaselines.acktr.cont_model import scale_action
+from onpolicybaselines.acktr.kfac import KfacOptimizer
 from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
 from onpolicybaselines.common.errors import UsageError
@@ -347,6 +350,48 @@ def test_save_and_load(policy, tmp_path):
     np.testing.assert_array_equal(model.step(ob)[0], loaded.step(ob)[0])
 
 
+@pytest.mark.parametrize('name', ['gaussian', 'flow'])
+def test_a_model_goes_on_from_its_state(name, tmp_path):
+    """Policy, critic and their optimizers, filter and step size."""
+    logger.configure(str(tmp_path), [])
+    models = [model_of(name) for _ in range(2)]
+    for i in range(3):
+        update_of(*models[0], i)
+    models[1][0].set_state(copy.deepcopy(models[0][0].state()))
+    for model in models:
+        for i in range(3, 5):
+            update_of(*model, i)
+    (first, _), (other, _) = models
+    assert arrays_equal(first.arrays(), other.arrays())
+    assert first.optim.learning_rate == other.optim.learning_rate != 0.03
+    ob = np.random.default_rng(0).standard_normal((2, 5))
+    np.testing.assert_array_equal(first.step(ob)[0], other.step(ob)[0])
+
+
+def model_of(name):
+    """(model, the update of its policy)."""
+    np_random = np.random.default_rng(0)
+    policy = MlpPolicy(5, BOX, name, np_random, **POLICIES[name])
+    vf = NeuralNetValueFunction(5, policy.dist_dim, np_random, vf_iters=2)
+    optim = KfacOptimizer(learning_rate=0.03, cold_lr=0.003, cold_iter=1, max_grad_norm=None)
+    return acktr_cont.Model(spaces.Box(-9, 9, [5]), BOX, policy, vf, optim), optim.minimize(
+        policy.losses, policy.var_list, *policy.inputs)
+
+
+def update_of(model, do_update, i):
+    """One of everything that a run changes."""
+    rng = np.random.default_rng(i)
+    for ob in rng.standard_normal((40, 5)):
+        model.obfilter(ob)
+    ob_no = rng.standard_normal((40, 10))
+    action_na = model.policy.act(ob_no)
+    path = {'observation': ob_no, 'action_dist': model.policy.action_dist(ob_no, action_na),
+            'reward': rng.standard_normal(40), 'terminated': True}
+    model.vf.fit([path], [rng.standard_normal(40)])
+    do_update(ob_no, action_na, rng.standard_normal(40))
+    model.optim.learning_rate = adapt_stepsize(model.optim.learning_rate, 1., 0.002)
+
+
 def test_file_of_another_model_is_refused(tmp_path):
     learn(tmp_path, steps=0).save(str(tmp_path / 'model.npz'))
     with pytest.raises(UsageError, match='does not fit this policy'):
@@ -392,7 +437,7 @@ class Unbounded(gym.Wrapper):
     ({'gamma': 1.5}, 'gamma=1.5 must lie between 0 and 1'),
     ({'desired_kl': 0.}, 'desired_kl=0.0 must be positive'),
     ({'timesteps_per_batch': 0}, 'timesteps_per_batch=0 must be positive'),
-    ({'kfac_update': 0}, 'kfac_update=0: use at least 1'),
+    ({'kfac_update': 0}, 'kfac_update=0 must be positive'),
     ({'policy': 'flwo'}, "unknown policy 'flwo'; did you mean flow"),
     ({'policy': 'flow', 'flow_unit': 3}, "unknown option 'flow_unit'; did you mean flow_units"),
     ({'std_fisher': 'all'}, "std_fisher='all': use 'batch' or 'sample'"),
@@ -413,7 +458,7 @@ RANKS = '''
     import numpy as np
     from onpolicybaselines import logger
     from onpolicybaselines.acktr import acktr_cont
-    from onpolicybaselines.common.mpi_util import allgather, rank
+    from onpolicybaselines.common.mpi_world import allgather, rank
 
     logger.configure(sys.argv[1] if rank() == 0 else None, ['csv'] if rank() == 0 else [])
     model = acktr_cont.learn(env=gym.make('InvertedPendulum-v5'), total_timesteps=2000, timesteps_per_batch=300,

@@ -1,4 +1,5 @@
 """Curvature blocks against Fisher matrices and Hessians that are computed example by example, in float64."""
+import doctest
 import itertools
 
 import numpy as np
@@ -7,6 +8,7 @@ import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.a2c.utils import conv
+from onpolicybaselines.acktr import cont_model, kfac, kfac_blocks
 from onpolicybaselines.acktr.kfac_blocks import BLOCKS, Options
 from onpolicybaselines.common.layers import Layer, record_layer, recording_layers, standardize
 from onpolicybaselines.common.variables import VariableStore
@@ -42,7 +44,7 @@ def block_of(losses, **options):
 def with_factors(block, factors):
     block.initialize([factor.shape for factor in factors])
     block.update(factors, 0., 1.)
-    block.decompose()
+    block.set_eigen(block.eigh())
     return block
 
 
@@ -424,3 +426,13 @@ def test_float32_is_close_to_float64(kind):
                          strict=True):
         assert got.dtype == tf.float32
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-3)
+
+
+# ================================================================
+# Examples
+# ================================================================
+
+@pytest.mark.parametrize('module', [kfac, kfac_blocks, cont_model], ids=lambda module: module.__name__)
+def test_examples(module):
+    results = doctest.testmod(module)
+    assert results.attempted and not results.failed

@@ -107,7 +107,7 @@ SYNC = '''
     import json
     import numpy as np
     from onpolicybaselines.common.mpi_filter import MpiZFilter
-    from onpolicybaselines.common.mpi_util import allgather, rank
+    from onpolicybaselines.common.mpi_world import allgather, rank
 
     obfilter = MpiZFilter((2,))
     seen = []

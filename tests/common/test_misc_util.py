@@ -42,7 +42,7 @@ def test_ranks_have_seeds_and_noise_of_their_own(mpirun):
         import json, random, sys
         import numpy as np
         from onpolicybaselines.common.misc_util import set_global_seeds
-        from onpolicybaselines.common.mpi_util import get_comm
+        from onpolicybaselines.common.mpi_world import get_comm
         set_global_seeds(7)
         assert 'tensorflow' not in sys.modules
         noise = get_comm().gather([np.random.rand(), random.random()])

@@ -135,7 +135,8 @@ RANKS = """
     import tensorflow as tf
     from onpolicybaselines.common.mpi_adam import MpiAdam
     from onpolicybaselines.common.mpi_fit import minimize
-    from onpolicybaselines.common.mpi_util import get_comm, sync_from_root
+    from onpolicybaselines.common.mpi_util import sync_from_root
+    from onpolicybaselines.common.mpi_world import get_comm
 
     comm = get_comm()
 

@@ -10,7 +10,7 @@ from onpolicybaselines.common.mpi_fork import mpi_fork
 SCRIPT = """
 import os, sys
 from onpolicybaselines.common.mpi_fork import mpi_fork
-from onpolicybaselines.common.mpi_util import rank, size
+from onpolicybaselines.common.mpi_world import rank, size
 if mpi_fork(2, bind_to_core='bind' in sys.argv) == 'parent':
     print('parent of all')
 else:

@@ -41,7 +41,7 @@ def test_three_ranks_equal_numpy_on_the_joined_data(mpirun):
         import json, sys
         import numpy as np
         from onpolicybaselines.common.mpi_moments import mpi_moments
-        from onpolicybaselines.common.mpi_util import get_comm
+        from onpolicybaselines.common.mpi_world import get_comm
         comm = get_comm()
         np_random = np.random.default_rng(0)
         errors = []

@@ -99,7 +99,7 @@ def test_two_ranks_equal_numpy_on_the_joined_data(mpirun):
         import json
         import numpy as np
         from onpolicybaselines.common.mpi_running_mean_std import RunningMeanStd
-        from onpolicybaselines.common.mpi_util import get_comm
+        from onpolicybaselines.common.mpi_world import get_comm
         comm = get_comm()
         batches = np.split(np.random.default_rng(0).standard_normal((33, 2)), [3, 9, 13, 20, 20])
         rms = RunningMeanStd(epsilon=0.0, shape=(2,))

@@ -4,12 +4,12 @@ import warnings
 
 import pytest
 
-from onpolicybaselines.common import mpi_util
+from onpolicybaselines.common import mpi_util, mpi_world
 
 COLLECTIVES = """
     import json, os, platform, sys
-    from onpolicybaselines.common import mpi_util
-    comm = mpi_util.get_comm()
+    from onpolicybaselines.common import mpi_util, mpi_world
+    comm = mpi_world.get_comm()
     rank = comm.rank
     out = {'local': mpi_util.get_local_rank_size(comm)}
 
@@ -29,7 +29,7 @@ COLLECTIVES = """
     out['shared'] = os.path.exists('file') and open('sub/file', 'rb').read().hex()
     platform.node = node
 
-    out['all'] = mpi_util.allgather(rank)
+    out['all'] = mpi_world.allgather(rank)
     out['mean'] = mpi_util.dict_gather(comm, {'a': rank, 'b': 1.0})
     out['sum'] = mpi_util.dict_gather(comm, {'a': rank}, op='sum')
     d = {'a': rank} if rank else {}
@@ -81,7 +81,7 @@ def test_collectives_on_three_ranks(mpirun, tmp_path, two_gpus):
 
 def test_collectives_without_a_communicator(tmp_path):
     assert mpi_util.get_local_rank_size(None) == (0, 1)
-    assert mpi_util.allgather('x') == ['x']
+    assert mpi_world.allgather('x') == ['x']
     assert mpi_util.dict_gather(None, {'a': 1}) == {'a': 1}
     with pytest.raises(ValueError, match="'mean' or 'sum', got 'max'"):
         mpi_util.dict_gather(None, {}, op='max')

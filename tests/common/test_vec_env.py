@@ -14,7 +14,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from onpolicybaselines.bench.monitor import Monitor
-from onpolicybaselines.common import mpi_util
+from onpolicybaselines.common import mpi_world
 from onpolicybaselines.common.vec_env import (
     AlreadySteppingError,
     DummyVecEnv,
@@ -398,7 +398,7 @@ def test_children_die_with_parent():
 def test_children_are_no_mpi_ranks(mpirun):
     out = mpirun(2, '''
         import gymnasium
-        from onpolicybaselines.common import mpi_util
+        from onpolicybaselines.common import mpi_world
         from onpolicybaselines.common.vec_env import SubprocVecEnv
 
         class Env(gymnasium.Env):
@@ -409,11 +409,11 @@ def test_children_are_no_mpi_ranks(mpirun):
                 return MPI.COMM_WORLD.Get_rank(), {}
 
             def step(self, action):
-                return mpi_util.size(), 0., False, False, {}
+                return mpi_world.size(), 0., False, False, {}
 
         if __name__ == '__main__':
             venv = SubprocVecEnv([Env])
-            print('ranks', mpi_util.size(), 'children', venv.reset()[0], venv.step([0])[0][0], flush=True)
+            print('ranks', mpi_world.size(), 'children', venv.reset()[0], venv.step([0])[0][0], flush=True)
             venv.close()
         ''')
     assert out.returncode == 0, out.stderr
@@ -430,7 +430,7 @@ class LauncherEnv(gymnasium.Env):
 
 
 def launcher_variables():
-    return {name for names in mpi_util.LAUNCHER_VARIABLES for name in names} - {'SLURM_NTASKS'}
+    return {name for names in mpi_world.LAUNCHER_VARIABLES for name in names} - {'SLURM_NTASKS'}
 
 
 def test_children_see_no_launcher(monkeypatch):

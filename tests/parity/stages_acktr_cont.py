@@ -149,8 +149,8 @@ def steps(trace, policy_of):
         n = len(part['standardized_adv'])
         losses = update(part['observation'][:n], part['action'][:n], part['standardized_adv'])
         rows[label] = {'losses': losses, 'way': names.released(get()) - part['pi_before_flat'],
-                       'stats': [s.numpy() for block in optim.blocks for s in block.stats],
-                       'eigvals': [e.numpy() for block in optim.blocks for e, _ in block.eigen],
+                       'stats': [s.numpy() for block in optim.fisher.blocks for s in block.stats],
+                       'eigvals': [e.numpy() for block in optim.fisher.blocks for e, _ in block.eigen],
                        **quantities(optim, trace, names)}
         before = part
     return rows

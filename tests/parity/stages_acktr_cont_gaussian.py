@@ -6,7 +6,7 @@ from harness import Stages, iterations
 from mapping import SAME_NAMES, mapping
 
 import onpolicybaselines.common.tf_util as U
-from onpolicybaselines.acktr.acktr_cont import scale_action
+from onpolicybaselines.acktr.cont_model import scale_action
 from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.common.mpi_moments import mpi_moments
 

@@ -53,16 +53,16 @@ class Replayed(KfacOptimizer):
     def is_warm(self):
         return bool(self.recorded[self.index][1]) if self.index in self.recorded else super().is_warm()
 
-    def apply_stats(self, stats_updates):
-        self.log['cov_new'] = stats_updates
-        super().apply_stats(stats_updates)
+    def apply_stats(self, statsUpdates):
+        self.log['cov_new'] = statsUpdates
+        super().apply_stats(statsUpdates)
 
     def apply_gradients(self, grads):
         self.log['grad'] = grads
         super().apply_gradients(grads)
 
-    def get_kfac_precond_updates(self, grads):
-        update = super().get_kfac_precond_updates(grads)
+    def getKfacPrecondUpdates(self, grads):
+        update = super().getKfacPrecondUpdates(grads)
         self.log |= {'precond_update_clipped': update, 'clip_coef': min(1., np.sqrt(self._clip_kl / self.vFv))}
         return update
 
@@ -96,8 +96,8 @@ def run(part, fed=True):
         rows.append({**to_numpy(optimizer.log), 'losses': values, 'vFv': optimizer.vFv, 'params': get(),
                      'counters': [getattr(optimizer, name) for name in part.trace['counter_names'].tolist()],
                      'kfac_momentum': optimizer.kfac_momentum, 'cold_momentum': optimizer.cold_momentum,
-                     'stats': [s.numpy() for block in optimizer.blocks for s in block.stats],
-                     'eigvals': [e.numpy() for block in optimizer.blocks for e, _ in block.eigen]})
+                     'stats': [s.numpy() for block in optimizer.fisher.blocks for s in block.stats],
+                     'eigvals': [e.numpy() for block in optimizer.fisher.blocks for e, _ in block.eigen]})
     return rows
 
 

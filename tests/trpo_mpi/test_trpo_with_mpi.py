@@ -15,7 +15,7 @@ UPDATE = '''
     from onpolicybaselines.common.mpi_adam import MpiAdam
     from onpolicybaselines.common.mpi_fit import minimize
     from onpolicybaselines.common.mpi_moments import mpi_moments
-    from onpolicybaselines.common.mpi_util import check_synced, rank, size
+    from onpolicybaselines.common.mpi_world import check_synced, rank, size
     from onpolicybaselines.common.policies import build_policy
     from onpolicybaselines.trpo_mpi.losses import make_functions
     from onpolicybaselines.trpo_mpi.trust_region import trust_region_step
@@ -75,7 +75,7 @@ LEARN = '''
     import numpy as np
     import onpolicybaselines.common.tf_util as U
     from onpolicybaselines import logger
-    from onpolicybaselines.common.mpi_util import allgather, rank
+    from onpolicybaselines.common.mpi_world import allgather, rank
     from onpolicybaselines.trpo_mpi import trpo_mpi
 
     logger.configure(sys.argv[1], [])

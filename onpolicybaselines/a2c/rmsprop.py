@@ -1,0 +1,59 @@
+"""RMSProp of flat gradients, as TensorFlow 1 has it."""
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import onpolicybaselines.common.tf_util as U
+from onpolicybaselines.common.gradients import check_finite_parts, clip_by_global_norm
+from onpolicybaselines.common.math_util import unflatten_vector
+from onpolicybaselines.common.mpi_world import check_synced
+from onpolicybaselines.common.state import State, check_shapes
+from onpolicybaselines.common.variables import split_like
+
+
+class RMSPropOptimizer(object):
+    """RMSProp (Tieleman & Hinton 2012) as TensorFlow 1 has it: the mean square begins at 1, and has epsilon added below
+    the root.
+
+    max_grad_norm: of the whole gradient; a longer one is scaled down. None is no bound.
+    """
+
+    def __init__(self, var_list: Sequence[tf.Variable], decay: float = 0.9, epsilon: float = 1e-10,
+                 max_grad_norm: float | None = None):
+        self.max_grad_norm = max_grad_norm
+        self.updates = 0
+        self._var_list = list(var_list)
+        self._get_flat = U.GetFlat(var_list)
+        dtype = var_list[0].dtype
+        self.ms = tf.Variable(tf.ones([sum(map(U.numel, var_list))], dtype), trainable=False)
+
+        def apply(grads, learning_rate):
+            self.ms.assign(decay * self.ms + (1 - decay) * tf.square(grads))
+            step = learning_rate * grads * tf.math.rsqrt(self.ms + epsilon)
+            for v, piece in zip(self._var_list, split_like(self._var_list, step), strict=True):
+                v.assign_sub(piece)
+
+        self._apply = U.function(apply, tf.TensorSpec(self.ms.shape, dtype), tf.TensorSpec([], dtype))
+
+    def apply_gradients(self, grads: np.ndarray, learning_rate: float) -> None:
+        """One update along the flat gradient [n]. Raises FloatingPointError, with nothing changed, if that is not
+        finite, and every 100 updates RuntimeError if the parameters of MPI ranks differ."""
+        pieces = unflatten_vector(grads, [v.shape for v in self._var_list])
+        check_finite_parts(f'update {self.updates + 1}: the gradient of {{!r}} is',
+                           zip(self._var_list, pieces, strict=True))
+        if self.updates % 100 == 0:
+            check_synced(self._get_flat(), f'update {self.updates + 1}')
+        self._apply(clip_by_global_norm(grads, self.max_grad_norm), learning_rate)
+        self.updates += 1
+
+    def state(self) -> State:
+        """The number of updates and the mean square [n]."""
+        return {'updates': self.updates, 'ms': self.ms.numpy()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `state` gave; raises ValueError if it is of other variables."""
+        check_shapes('RMSProp', state, self.state())
+        self.updates = state['updates']
+        self.ms.assign(state['ms'])

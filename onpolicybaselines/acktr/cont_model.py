@@ -1,0 +1,118 @@
+"""What a run of continuous ACKTR learns, and how it meets one environment and several ranks."""
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from onpolicybaselines import __version__
+from onpolicybaselines.acktr.kfac import KfacOptimizer
+from onpolicybaselines.acktr.policies import MlpPolicy
+from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction, split_paths
+from onpolicybaselines.common import tf_util as U
+from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.files import check_fits
+from onpolicybaselines.common.mpi_filter import MpiZFilter
+from onpolicybaselines.common.mpi_world import allsum
+from onpolicybaselines.common.state import State
+from onpolicybaselines.common.vec_env import VecEnv
+
+
+class Model:
+    """What a run learns: policy, critic `vf` and observation filter; and `optim`, the policy's optimizer, if any."""
+
+    initial_state = None
+
+    def __init__(self, ob_space: gym.spaces.Box, ac_space: gym.spaces.Box, policy: MlpPolicy,
+                 vf: NeuralNetValueFunction, optim: KfacOptimizer | None = None):
+        self.ac_space = ac_space
+        self.policy = policy
+        self.vf = vf
+        self.obfilter = MpiZFilter(ob_space.shape)
+        self.optim = optim
+
+    def step(self, observation: np.ndarray, S: np.ndarray | None = None, M: np.ndarray | None = None,
+             stochastic: bool = True) -> tuple:
+        """(actions within the bounds, None, next state, None) at observations [B, ...].
+
+        S: the state that the last step gave, the previous filtered observations, None to begin with; M [B]: 1 where an
+        episode starts; not `stochastic`: the policy's deterministic actions.
+        """
+        ob = self.obfilter(observation, update=False)
+        prev_ob = np.zeros_like(ob) if S is None else S * (1 - np.reshape(M, [-1, 1]))
+        ac = self.policy.act(np.concatenate([ob, prev_ob], -1), stochastic)
+        return scale_action(ac, self.ac_space), None, ob, None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Variables and filter by name, flat: what a model file holds."""
+        return {**self.policy.arrays(), **self.vf.arrays(),
+                **{f'obfilter/{name}': value for name, value in self.obfilter.state().items()}}
+
+    def save(self, save_path: str) -> None:
+        """Write `arrays`, and how the policy was asked for, to one npz file."""
+        U.save_variables(save_path, self.arrays(), {'spec': self.policy.spec, 'version': __version__})
+
+    def load(self, load_path: str) -> None:
+        """Read what `save` wrote. Raises UsageError, changing nothing, if the file is of another model."""
+        arrays, meta = U.load_variables(load_path)
+        check_fits(load_path, meta, arrays, self.arrays())
+        self.policy.set_arrays(arrays)
+        self.vf.set_arrays(arrays)
+        self.obfilter.set_state({name: arrays[f'obfilter/{name}'] for name in self.obfilter.state()})
+
+    def state(self) -> State:
+        """Of all its parts; the step size is the learning rate of `optim`."""
+        return {name: part.state() for name, part in self._parts().items()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `state` gave; raises ValueError if it is of another model."""
+        for name, part in self._parts().items():
+            part.set_state(state[name])
+
+    def _parts(self):
+        parts = {'policy': self.policy, 'vf': self.vf, 'obfilter': self.obfilter}
+        return parts if self.optim is None else {**parts, 'optim': self.optim}
+
+
+def check_env(env: VecEnv) -> None:
+    """Raise UsageError for an environment that this learner cannot take."""
+    if env.num_envs > 1:
+        raise UsageError(f'acktr_cont plays whole episodes in one environment per rank, not {env.num_envs}: for more '
+                         'use mpirun -np N, or --alg=acktr')
+    if not isinstance(env.observation_space, gym.spaces.Box) or len(env.observation_space.shape) != 1:
+        raise UsageError(f'acktr_cont is for observations that are vectors, not {env.observation_space}: '
+                         'use --alg=acktr')
+    if not isinstance(env.action_space, gym.spaces.Box):
+        raise UsageError(f'acktr_cont is for continuous (Box) actions, not for {env.action_space}: use --alg=acktr')
+    if not env.action_space.is_bounded():
+        raise UsageError('acktr_cont scales actions to the bounds of the action space, which has none')
+
+
+def scale_action(ac: np.ndarray, ac_space: gym.spaces.Box) -> np.ndarray:
+    """Actions of a policy, [-1, 1] to the bounds of the space, those beyond clipped.
+
+    >>> scale_action(np.array([-1., 0., 3.]), gym.spaces.Box(0, 10, [3]))
+    array([ 0.,  5., 10.])
+    """
+    low, high = ac_space.low, ac_space.high
+    return np.minimum(np.maximum(low + (ac + 1.) * 0.5 * (high - low), low), high)
+
+
+def step_one(env: VecEnv, ac: np.ndarray) -> tuple[np.ndarray, float, bool, dict]:
+    """(observation, reward, whether the episode is over, info) of the only environment, the last observation too."""
+    obs, rews, dones, infos = env.step(ac[np.newaxis])
+    return infos[0]['terminal_observation'] if dones[0] else obs[0], rews[0], dones[0], infos[0]
+
+
+def add_action_dists(paths: Sequence[dict], policy: MlpPolicy) -> None:
+    """Add to each path what the critic is told of the policy, from one call for all of them."""
+    ac_dists = policy.action_dist(np.concatenate([path["observation"] for path in paths]),
+                                  np.concatenate([path["action"] for path in paths]))
+    for path, ac_dist in zip(paths, split_paths(ac_dists, paths), strict=True):
+        path["action_dist"] = ac_dist
+
+
+def mean_over_ranks(value: float, count: int) -> float:
+    """Mean of values that are means of `count` samples each."""
+    total, n = allsum(np.array([value * count, count]))
+    return float(total / n)

@@ -1,0 +1,66 @@
+"""What runners have in common: acting without TensorFlow, episodes and what lies beyond them, ranks put together."""
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from onpolicybaselines.common.mpi_world import allgather
+from onpolicybaselines.common.state import State, check_shapes
+
+
+def acting(model: Any) -> Callable:
+    """`model.step` at the present parameters without TensorFlow, for a model that remembers nothing; no values."""
+    actor = model.actor()
+
+    def step(observation, S=None, M=None):
+        return actor(observation), None, S, None
+    return step
+
+
+class Episodes:
+    """Return and length so far of the episode in each of `nenv` environments."""
+
+    def __init__(self, nenv: int):
+        self.ep_ret = np.zeros(nenv)
+        self.ep_len = np.zeros(nenv, int)
+
+    def note(self, rewards: np.ndarray, dones: Sequence, infos: Sequence[dict]) -> None:
+        """Take in a step; an episode that ended has {'r': return, 'l': length} as `info['episode']` from now on.
+
+        Where a `Monitor` inside wrote it, it stays: that knows the raw return. An Atari life that ends without one is
+        no episode.
+        """
+        self.ep_ret += rewards
+        self.ep_len += 1
+        for n in np.flatnonzero(dones):
+            if 'episode' in infos[n] or not infos[n].get('lives'):
+                infos[n].setdefault('episode', {'r': self.ep_ret[n], 'l': int(self.ep_len[n])})
+                self.ep_ret[n] = self.ep_len[n] = 0
+
+    def state(self) -> State:
+        """Both, by name."""
+        return {'ep_ret': self.ep_ret.copy(), 'ep_len': self.ep_len.copy()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `state` gave; raises ValueError for another number of environments."""
+        check_shapes('episodes', state, self.state())
+        self.ep_ret, self.ep_len = state['ep_ret'].copy(), state['ep_len'].copy()
+
+
+def values_beyond(model: Any, dones: Sequence, infos: Sequence[dict], states: np.ndarray | None) -> np.ndarray:
+    """[nenv], the values of the last observations of episodes that a time limit cut, else 0.
+
+    states: of the model, after the step.
+    """
+    values = np.zeros(len(infos))
+    cut = [n for n in np.flatnonzero(dones) if infos[n].get('TimeLimit.truncated')]
+    if cut:
+        obs = np.array([infos[n]['terminal_observation'] for n in cut])
+        values[cut] = model.value(obs, S=None if states is None else states[cut])
+    return values
+
+
+def gather(batch: Sequence) -> Sequence:
+    """The lists or arrays of all MPI ranks in one, on every rank."""
+    batches = allgather(batch)
+    return np.concatenate(batches) if isinstance(batch, np.ndarray) else sum(batches, [])
