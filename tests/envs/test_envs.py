@@ -57,14 +57,14 @@ def test_import_is_light():
 
 @all_tasks
 def test_sizes_and_type(env_id):
-    from onpolicybaselines.run import _env_type
+    from onpolicybaselines.session.tasks import type_of
     observation, action, dt, horizon = SIZES[env_id]
     env = gym.make(env_id)
     assert env.observation_space.shape == (observation,) and env.action_space.shape == (action,)
     assert env.action_space.low.min() == env.action_space.low.max() == -1 and env.action_space.high.max() == 1
     assert env.unwrapped.dt == pytest.approx(dt) and env.metadata['render_fps'] == round(1 / dt)
     assert env.spec.max_episode_steps == horizon
-    assert _env_type(env.spec) == env_id.split('/')[0]
+    assert type_of(env.spec) == env_id.split('/')[0]
 
 
 @all_tasks
