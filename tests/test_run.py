@@ -370,7 +370,7 @@ def test_films_of_training_and_playing(hopper_model, tmp_path):
 
 def has_opengl():
     """Whether MuJoCo can draw, tried in another process: Mesa and TensorFlow do not get along in one."""
-    code = ("import gymnasium; from onpolicybaselines.common.vec_env.util import render_env; "
+    code = ("import gymnasium; from onpolicybaselines.common.vec_env.rendering import render_env; "
             "env = gymnasium.make('Hopper-v5', render_mode='rgb_array'); env.reset(); render_env(env)")
     return subprocess.run([sys.executable, '-c', code], capture_output=True, timeout=100, check=False).returncode == 0
 

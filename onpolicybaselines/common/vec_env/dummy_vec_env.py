@@ -5,8 +5,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from onpolicybaselines.common.vec_env.util import end_of_episode, obs_space_info, obs_to_dict, render_env
-from onpolicybaselines.common.vec_env.vec_env import AlreadySteppingError, NotSteppingError, Obs, Step, VecEnv
+from onpolicybaselines.common.vec_env.rendering import render_env
+from onpolicybaselines.common.vec_env.steps import Obs, Step, end_of_episode
+from onpolicybaselines.common.vec_env.util import obs_space_info, obs_to_dict
+from onpolicybaselines.common.vec_env.vec_env import AlreadySteppingError, NotSteppingError, VecEnv
 
 
 class DummyVecEnv(VecEnv):

@@ -1,13 +1,10 @@
 """Helpers for dealing with vectorized environments."""
-import copy
-import os
-import sys
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from onpolicybaselines.common.vec_env.vec_env import Obs
+from onpolicybaselines.common.vec_env.steps import Obs
 
 
 def copy_obs_dict(obs: dict[Any, np.ndarray]) -> dict[Any, np.ndarray]:
@@ -47,36 +44,3 @@ def obs_to_dict(obs: Any) -> dict[Any, Any]:
     if isinstance(obs, tuple):
         return dict(enumerate(obs))
     return obs if isinstance(obs, dict) else {None: obs}
-
-
-def end_of_episode(info: dict, ob: Any, terminated: bool, truncated: bool) -> dict:
-    """`info` of an episode's last step with the entries that VecEnv.step_wait promises."""
-    # reset() may overwrite the arrays of the last observation, hence the copy
-    return {**info, 'terminal_observation': copy.deepcopy(ob),
-            'TimeLimit.truncated': bool(truncated) and not terminated}
-
-
-def render_env(env: gymnasium.Env) -> Any:
-    """env.render(), with MuJoCo on EGL where there is no display and MUJOCO_GL is unset.
-
-    Every frame is drawn through here. RuntimeError if MuJoCo finds no OpenGL to draw with, or if drawing would crash:
-    Mesa's OpenGL and TensorFlow corrupt each other's memory in one process.
-    """
-    if not hasattr(env.unwrapped, 'mujoco_renderer'):
-        return env.render()
-    if 'tensorflow' in sys.modules and sys.platform == 'linux' and not os.path.exists('/dev/nvidiactl'):
-        raise RuntimeError("MuJoCo's OpenGL and TensorFlow crash each other in one process: make the environment with "
-                           'SubprocVecEnv to render it')
-    # gymnasium reads the variable at the first render(), so here is early enough for any environment
-    if (sys.platform == 'linux' and env.render_mode != 'human'
-            and not os.environ.get('DISPLAY') and not os.environ.get('WAYLAND_DISPLAY')):
-        os.environ.setdefault('MUJOCO_GL', 'egl')
-    try:
-        return env.render()
-    except Exception as error:
-        raise RuntimeError(
-            'MuJoCo cannot render with MUJOCO_GL=%s: on a machine without display set MUJOCO_GL=egl or '
-            'MUJOCO_GL=osmesa, and install OpenGL (Debian: apt install libegl1 libgl1-mesa-dri)'
-            % os.environ.get('MUJOCO_GL', '')) from error
-
-

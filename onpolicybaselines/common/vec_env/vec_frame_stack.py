@@ -2,7 +2,8 @@
 import gymnasium
 import numpy as np
 
-from onpolicybaselines.common.vec_env.vec_env import Step, VecEnv, VecEnvWrapper, map_terminal_observation
+from onpolicybaselines.common.vec_env.steps import Step, map_terminal_observation
+from onpolicybaselines.common.vec_env.vec_env import VecEnv, VecEnvWrapper
 
 
 class VecFrameStack(VecEnvWrapper):

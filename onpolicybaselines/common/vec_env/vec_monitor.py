@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from onpolicybaselines.bench.monitor import ResultsWriter
-from onpolicybaselines.common.vec_env.vec_env import Obs, Step, VecEnv, VecEnvWrapper
+from onpolicybaselines.common.vec_env.steps import Obs, Step
+from onpolicybaselines.common.vec_env.vec_env import VecEnv, VecEnvWrapper
 
 
 class VecMonitor(VecEnvWrapper):

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from onpolicybaselines import logger
 from onpolicybaselines.common.tile_images import tile_images
-from onpolicybaselines.common.vec_env.vec_env import Obs, Step, VecEnv, VecEnvWrapper
+from onpolicybaselines.common.vec_env.steps import Obs, Step
+from onpolicybaselines.common.vec_env.vec_env import VecEnv, VecEnvWrapper
 
 
 class VecVideoRecorder(VecEnvWrapper):
