@@ -200,31 +200,28 @@ def load_results(dir: str) -> 'pandas.DataFrame':
     monitor_files = get_monitor_files(dir)
     if not monitor_files:
         raise LoadMonitorResultsError(f'no monitor files of the form *{Monitor.EXT} found in {dir}')
-    loaded = [_load_file(fname) for fname in monitor_files if osp.getsize(fname)]  # empty: only just opened
-    if not loaded:
+    dfs = []
+    headers = []
+    for fname in monitor_files:
+        if not osp.getsize(fname):  # only just opened
+            continue
+        with (gzip.open if fname.endswith('.gz') else open)(fname, 'rt', encoding='utf-8', newline='') as fh:
+            try:
+                firstline = fh.readline()
+                if not firstline.startswith('#'):
+                    raise ValueError('the first line is not "#" and a JSON header')
+                header = json.loads(firstline[1:])
+                df = pandas.read_csv(fh, index_col=None)
+                if 't_start' not in header or not {'r', 'l', 't'} <= set(df.columns):
+                    raise ValueError('"t_start" or one of the columns r, l, t is missing')
+            except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as e:
+                raise LoadMonitorResultsError(f'{fname} is not a monitor file: {e}') from None
+            headers.append(header)
+        dfs.append(df.assign(t=df.t + header['t_start']))
+    if not dfs:
         raise LoadMonitorResultsError(f'all monitor files in {dir} are empty')
-    headers = [header for header, _ in loaded]
-    dfs = [df.assign(t=df.t + header['t_start']) for header, df in loaded]
     df = pandas.concat([df for df in dfs if len(df)] or dfs[:1])
     df = df.sort_values('t', kind='stable', ignore_index=True)
     df['t'] -= min(header['t_start'] for header in headers)
     df.attrs['headers'] = headers
     return df
-
-
-def _load_file(fname: str) -> tuple[dict[str, Any], 'pandas.DataFrame']:
-    """Header and table of one monitor file."""
-    import pandas
-    open_text = gzip.open if fname.endswith('.gz') else open
-    with open_text(fname, 'rt', encoding='utf-8', newline='') as fh:
-        try:
-            firstline = fh.readline()
-            if not firstline.startswith('#'):
-                raise ValueError('the first line is not "#" and a JSON header')
-            header = json.loads(firstline[1:])
-            df = pandas.read_csv(fh, index_col=None)
-            if 't_start' not in header or not {'r', 'l', 't'} <= set(df.columns):
-                raise ValueError('"t_start" or one of the columns r, l, t is missing')
-        except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as e:
-            raise LoadMonitorResultsError(f'{fname} is not a monitor file: {e}') from None
-    return header, df

@@ -100,3 +100,11 @@ class ChildEnvFn:
 
     def __getstate__(self) -> dict:
         return dict(self.__dict__, spec=None)  # not every spec can be pickled
+
+
+def in_children(function: Callable[..., None] | None) -> Callable[..., None] | None:
+    """`function`, which does nothing in this process."""
+    if function is None:
+        return None
+    parent_pid = os.getpid()
+    return lambda **kwargs: function(**kwargs) if os.getpid() != parent_pid else None
