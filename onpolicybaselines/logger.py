@@ -2,13 +2,10 @@
 
 Files in the run folder: log.txt, progress.csv, progress.json, tb/. Source: openai/baselines `logger.py`.
 """
-import abc
-import contextlib
 import csv
 import datetime
 import functools
 import json
-import math
 import os
 import os.path as osp
 import sys
@@ -16,12 +13,14 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from onpolicybaselines.common import mpi_util, mpi_world
+from onpolicybaselines.common import log_files, mpi_util, mpi_world
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.state import State
 
 if TYPE_CHECKING:
     import pandas
@@ -34,46 +33,27 @@ ERROR = 40
 DISABLED = 50
 
 
-class KVWriter(abc.ABC):
+class KVWriter(object):
     """An output format that records tables of key/value pairs."""
 
-    @abc.abstractmethod
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
         """Record the values of one dump; must not change `kvs`."""
+        raise NotImplementedError
+
+    def state(self) -> State:
+        """How far the record goes."""
+        return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from there, in a file opened in `log_files.kept_logs`. Raises ValueError if the file is shorter."""
 
 
-class SeqWriter(abc.ABC):
+class SeqWriter(object):
     """An output format that records messages."""
 
-    @abc.abstractmethod
     def writeseq(self, seq: Iterable[str]) -> None:
         """Record the words of one message."""
-
-
-def _plain(val: Any) -> Any:
-    """NumPy and TensorFlow values as Python numbers or nested lists; all else as it is."""
-    if hasattr(val, 'dtype'):
-        arr = np.asarray(val)
-        return arr.item() if arr.size == 1 else arr.tolist()
-    return val
-
-
-def _strict_json(val: Any) -> Any:
-    """`_plain`, with NaN and the infinities, which JSON lacks, as None."""
-    val = _plain(val)
-    if isinstance(val, float) and not math.isfinite(val):
-        return None
-    if isinstance(val, (list, tuple)):
-        return [_strict_json(v) for v in val]
-    if isinstance(val, Mapping):
-        return {str(k): _strict_json(v) for k, v in val.items()}
-    return val
-
-
-def _progress_bar_aside(file: TextIO) -> contextlib.AbstractContextManager:
-    """Take tqdm's bars off the terminal while `file` is written, if the program uses tqdm at all."""
-    tqdm = getattr(sys.modules.get('tqdm'), 'tqdm', None)
-    return contextlib.nullcontext() if tqdm is None else tqdm.external_write_mode(file=file)
+        raise NotImplementedError
 
 
 class HumanOutputFormat(KVWriter, SeqWriter):
@@ -81,110 +61,121 @@ class HumanOutputFormat(KVWriter, SeqWriter):
 
     def __init__(self, filename_or_file: str | TextIO) -> None:
         if isinstance(filename_or_file, str):
-            self.file = open(filename_or_file, 'w', encoding='utf-8')
+            self.file = log_files.open_log(filename_or_file)
             self.own_file = True
         elif hasattr(filename_or_file, 'write'):
             self.file = filename_or_file
             self.own_file = False
         else:
-            raise ValueError(f'expected a file name or an open text file, got {filename_or_file!r}')
+            raise ValueError('expected a file name or an open text file, got %r' % (filename_or_file,))
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
         """Write one framed table, keys in alphabetical order; an empty dict writes nothing."""
-        if not kvs:
+        key2str = {}
+        for (key, val) in kvs.items():
+            val = log_files.plain(val)
+            if isinstance(val, (int, float)):
+                valstr = '%-8.3g' % val
+            else:
+                valstr = str(val)
+            key2str[key] = self._truncate(valstr)  # by its whole key: two long ones may look alike once cut
+
+        if len(key2str) == 0:
             return
-        # Pairs rather than a dict: two long keys may look the same once cut.
-        rows = [(self._truncate(key), self._truncate(self._format(_plain(val)))) for key, val in kvs.items()]
-        rows.sort(key=lambda row: row[0].lower())
-        keywidth = max(len(key) for key, _ in rows)
-        valwidth = max(len(val) for _, val in rows)
+        else:
+            keywidth = max(len(self._truncate(key)) for key in key2str)
+            valwidth = max(map(len, key2str.values()))
+
         dashes = '-' * (keywidth + valwidth + 7)
-        lines = [f'| {key:<{keywidth}} | {val:<{valwidth}} |' for key, val in rows]
-        self._write('\n'.join([dashes, *lines, dashes]))
+        lines = [dashes]
+        for (key, val) in sorted(key2str.items(), key=lambda kv: kv[0].lower()):
+            lines.append('| %-*s | %-*s |' % (keywidth, self._truncate(key), valwidth, val))
+        lines.append(dashes)
+        self.writeseq(['\n'.join(lines)])
+
+    def _truncate(self, s: str) -> str:
+        maxlen = 30
+        return s[:maxlen - 3] + '...' if len(s) > maxlen else s
 
     def writeseq(self, seq: Iterable[str]) -> None:
         """Write the words on one line, a space between each two."""
-        self._write(' '.join(seq))
+        with log_files.progress_bar_aside(self.file):
+            self.file.write(' '.join(seq) + '\n')
+            self.file.flush()
 
     def close(self) -> None:
         """Close the file, unless it was given open."""
         if self.own_file:
             self.file.close()
 
-    def _write(self, text: str) -> None:
-        with contextlib.nullcontext() if self.own_file else _progress_bar_aside(self.file):
-            self.file.write(text + '\n')
-            self.file.flush()
+    def state(self) -> State:
+        """See KVWriter.state."""
+        return {'size': log_files.position(self.file)} if self.own_file else {}
 
-    @staticmethod
-    def _format(val: Any) -> str:
-        return '%-8.3g' % val if isinstance(val, (int, float)) else str(val)
-
-    @staticmethod
-    def _truncate(s: str) -> str:
-        maxlen = 30
-        return s[:maxlen - 3] + '...' if len(s) > maxlen else s
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """See KVWriter.set_state."""
+        if self.own_file:
+            log_files.cut(self.file, state['size'])
 
 
 class JSONOutputFormat(KVWriter):
     """One strict JSON object a line; NaN and infinities are null, objects JSON does not know are strings."""
 
     def __init__(self, filename: str) -> None:
-        self.file = open(filename, 'w', encoding='utf-8')
+        self.file = log_files.open_log(filename)
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
         """Append one line; an empty dict writes nothing."""
         if not kvs:
             return
-        row = {key: _strict_json(kvs[key]) for key in sorted(kvs)}
-        self.file.write(json.dumps(row, allow_nan=False, default=str) + '\n')
+        kvs = {k: log_files.strict_json(v) for k, v in sorted(kvs.items())}
+        self.file.write(json.dumps(kvs, allow_nan=False, default=str) + '\n')
         self.file.flush()
 
     def close(self) -> None:
         """Close the file."""
         self.file.close()
+
+    def state(self) -> State:
+        """See KVWriter.state."""
+        return {'size': log_files.position(self.file)}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """See KVWriter.set_state."""
+        log_files.cut(self.file, state['size'])
 
 
 class CSVOutputFormat(KVWriter):
     """One row a dump under a header of all keys seen so far; missing values are empty cells."""
 
     def __init__(self, filename: str) -> None:
-        self.filename = filename
+        self.file = log_files.open_log(filename)
         self.keys: list[str] = []
-        self._open('w')
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
         """Append one row, after widening the table if there are new keys; an empty dict writes nothing."""
         if not kvs:
             return
-        extra_keys = sorted(kvs.keys() - set(self.keys))
+        extra_keys = list(kvs.keys() - self.keys)
+        extra_keys.sort()
         if extra_keys:
-            self._add_columns(extra_keys)
-        self.writer.writerow([_plain(kvs.get(key)) for key in self.keys])
+            self.keys.extend(extra_keys)
+            self.file = log_files.rewrite_table(self.file, self.keys)
+        csv.writer(self.file, lineterminator='\n').writerow([log_files.plain(kvs.get(k)) for k in self.keys])
         self.file.flush()
 
     def close(self) -> None:
         """Close the file."""
         self.file.close()
 
-    def _open(self, mode: str) -> None:
-        self.file = open(self.filename, mode, encoding='utf-8', newline='')
-        self.writer = csv.writer(self.file, lineterminator='\n')
+    def state(self) -> State:
+        """See KVWriter.state."""
+        return {'keys': list(self.keys), 'rows': log_files.count_rows(self.file)}
 
-    def _add_columns(self, extra_keys: list[str]) -> None:
-        """Rewrite the table with more columns; a reader, or a crash, meets a whole one at any moment."""
-        self.file.close()
-        widened = self.filename + '.tmp'
-        with (open(self.filename, encoding='utf-8', newline='') as old,
-              open(widened, 'w', encoding='utf-8', newline='') as new):
-            rows = csv.reader(old)
-            next(rows, None)  # the old header; none in a new file
-            writer = csv.writer(new, lineterminator='\n')
-            self.keys.extend(extra_keys)
-            writer.writerow(self.keys)
-            writer.writerows(row + [''] * len(extra_keys) for row in rows)
-        os.replace(widened, self.filename)
-        self._open('a')
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """See KVWriter.set_state."""
+        self.keys = list(state['keys'])
+        self.file = log_files.rewrite_table(self.file, self.keys, state['rows'])
 
 
 class TensorBoardOutputFormat(KVWriter):
@@ -204,7 +195,7 @@ class TensorBoardOutputFormat(KVWriter):
             return
         with self.writer.as_default(step=self.step):  # flushed on leaving
             for key in sorted(kvs):
-                val = _plain(kvs[key])
+                val = log_files.plain(kvs[key])
                 if isinstance(val, (int, float)):
                     self.tf.summary.scalar(key, float(val))
         self.step += 1
@@ -213,27 +204,13 @@ class TensorBoardOutputFormat(KVWriter):
         """Close the event file."""
         self.writer.close()
 
+    def state(self) -> State:
+        """See KVWriter.state."""
+        return {'step': self.step}
 
-_OUTPUT_FORMATS: dict[str, Callable[[str, str], KVWriter]] = {
-    'stdout': lambda ev_dir, suffix: HumanOutputFormat(sys.stdout),
-    'log': lambda ev_dir, suffix: HumanOutputFormat(osp.join(ev_dir, f'log{suffix}.txt')),
-    'json': lambda ev_dir, suffix: JSONOutputFormat(osp.join(ev_dir, f'progress{suffix}.json')),
-    'csv': lambda ev_dir, suffix: CSVOutputFormat(osp.join(ev_dir, f'progress{suffix}.csv')),
-    'tensorboard': lambda ev_dir, suffix: TensorBoardOutputFormat(osp.join(ev_dir, f'tb{suffix}')),
-}
-
-
-@contextlib.contextmanager
-def _log_dir(dir: str) -> Iterator[None]:
-    """Create `dir`, and turn any failure to write there into one clear line."""
-    try:
-        os.makedirs(dir, exist_ok=True)
-        if not os.access(dir, os.W_OK | os.X_OK):
-            raise PermissionError(None, 'permission denied')
-        yield
-    except OSError as e:
-        raise UsageError(f'cannot write logs to {dir} ({e.strerror}); choose another folder with '
-                         'logger.configure(dir=...) or OPENAI_LOGDIR') from None
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """See KVWriter.set_state; steps that come again are in a second file, which readers take for the truth."""
+        self.step = state['step']
 
 
 def make_output_format(format: str, ev_dir: str, log_suffix: str = '') -> KVWriter:
@@ -241,10 +218,19 @@ def make_output_format(format: str, ev_dir: str, log_suffix: str = '') -> KVWrit
 
     Raises UsageError for an unknown name and for a folder that cannot be written.
     """
-    if format not in _OUTPUT_FORMATS:
-        raise UsageError(f'unknown log format {format!r}: use one of {", ".join(_OUTPUT_FORMATS)}')
-    with _log_dir(ev_dir):
-        return _OUTPUT_FORMATS[format](ev_dir, log_suffix)
+    with log_files.log_folder(ev_dir):
+        if format == 'stdout':
+            return HumanOutputFormat(sys.stdout)
+        elif format == 'log':
+            return HumanOutputFormat(osp.join(ev_dir, 'log%s.txt' % log_suffix))
+        elif format == 'json':
+            return JSONOutputFormat(osp.join(ev_dir, 'progress%s.json' % log_suffix))
+        elif format == 'csv':
+            return CSVOutputFormat(osp.join(ev_dir, 'progress%s.csv' % log_suffix))
+        elif format == 'tensorboard':
+            return TensorBoardOutputFormat(osp.join(ev_dir, 'tb%s' % log_suffix))
+        else:
+            raise UsageError('unknown log format %r: use one of stdout, log, json, csv, tensorboard' % format)
 
 
 # ================================================================
@@ -321,14 +307,15 @@ record_tabular = logkv
 dump_tabular = dumpkvs
 
 
-@contextlib.contextmanager
+@contextmanager
 def profile_kv(scopename: str) -> Iterator[None]:
     """Add the wall time spent inside (seconds) to the diagnostic `wait_<scopename>` of this iteration."""
+    logkey = 'wait_' + scopename
     tstart = time.perf_counter()
     try:
         yield
     finally:
-        get_current().name2val['wait_' + scopename] += time.perf_counter() - tstart
+        get_current().name2val[logkey] += time.perf_counter() - tstart
 
 
 def profile(n: str) -> Callable[[Callable], Callable]:
@@ -379,23 +366,25 @@ class Logger(object):
 
     def logkv_mean(self, key: str, val: float) -> None:
         """Fold `val` into the mean under `key`."""
-        cnt = self.name2cnt[key]
-        self.name2val[key] = self.name2val[key] * (cnt / (cnt + 1)) + val / (cnt + 1) if cnt else val
+        oldval, cnt = self.name2val[key], self.name2cnt[key]
+        self.name2val[key] = oldval * (cnt / (cnt + 1)) + val / (cnt + 1) if cnt else val
         self.name2cnt[key] = cnt + 1
 
     def dumpkvs(self) -> dict[str, Any]:
         """Write and forget all values; returns them (averaged over `comm`; empty on ranks above 0)."""
         if self.comm is None:
-            d = dict(self.name2val)
+            d = self.name2val
         else:
-            d = dict(mpi_util.mpi_weighted_mean(
-                self.comm, {name: (val, self.name2cnt.get(name, 1)) for name, val in self.name2val.items()}))
+            d = mpi_util.mpi_weighted_mean(self.comm,
+                {name: (val, self.name2cnt.get(name, 1))
+                    for (name, val) in self.name2val.items()})
+        out = dict(d)
         for fmt in self.output_formats:
             if isinstance(fmt, KVWriter):
                 fmt.writekvs(d)
         self.name2val.clear()
         self.name2cnt.clear()
-        return d
+        return out
 
     def log(self, *args: object, level: int = INFO) -> None:
         """Write a message if `level` reaches the logger's own."""
@@ -421,6 +410,22 @@ class Logger(object):
         for fmt in self.output_formats:
             fmt.close()
 
+    def state(self) -> State:
+        """The values since the last dump, and how far each output goes."""
+        return {'name2val': dict(self.name2val), 'name2cnt': dict(self.name2cnt),
+                'outputs': {str(i): fmt.state() for i, fmt in enumerate(self.output_formats)
+                            if isinstance(fmt, KVWriter) and fmt.state()}}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from there, with the same outputs. Raises ValueError for others."""
+        if len(self.output_formats) <= max(map(int, state['outputs']), default=-1):
+            raise ValueError('the state is of a logger with more outputs, OPENAI_LOG_FORMAT and OPENAI_LOGDIR must not '
+                             'change')
+        self.name2val = defaultdict(float, state['name2val'])
+        self.name2cnt = defaultdict(int, state['name2cnt'])
+        for i, part in state['outputs'].items():
+            self.output_formats[int(i)].set_state(part)
+
     # Misc
     # ----------------------------------------
     def _do_log(self, args: Iterable[object]) -> None:
@@ -437,41 +442,9 @@ def get_rank_without_mpi_import() -> int:
     return 0
 
 
-def _make_logger(dir: str | None, format_strs: Iterable[str] | None, comm: Any, log_suffix: str) -> Logger:
-    if dir is None:
-        dir = os.getenv('OPENAI_LOGDIR')
-    if dir is None:
-        dir = osp.join(tempfile.gettempdir(), datetime.datetime.now().strftime('openai-%Y-%m-%d-%H-%M-%S-%f'))
-    dir = osp.expanduser(dir)
-
-    rank = get_rank_without_mpi_import()
-    if rank > 0:
-        log_suffix = log_suffix + '-rank%03i' % rank
-    if format_strs is None:
-        if rank == 0:
-            format_strs = os.getenv('OPENAI_LOG_FORMAT', 'stdout,log,csv').split(',')
-        else:
-            format_strs = os.getenv('OPENAI_LOG_FORMAT_MPI', 'log').split(',')
-
-    with _log_dir(dir), contextlib.ExitStack() as opened:  # a bad format closes those before it
-        output_formats = []
-        for f in filter(None, format_strs):
-            output_formats.append(make_output_format(f, dir, log_suffix))
-            opened.callback(output_formats[-1].close)
-        opened.pop_all()
-    return Logger(dir=dir, output_formats=output_formats, comm=comm)
-
-
-def _replace_current(logger: Logger | None) -> None:
-    """Make `logger` the current one; the one it replaces is closed, unless `reset` may still return to it."""
-    if Logger.CURRENT not in (None, Logger.DEFAULT, logger):
-        Logger.CURRENT.close()
-    Logger.CURRENT = logger
-
-
 def configure(dir: str | None = None, format_strs: Iterable[str] | None = None, comm: Any = None,
               log_suffix: str = '') -> None:
-    """Make a new current logger, closing the last one.
+    """Make a new current logger, closing the last one, unless `reset` may still return to it.
 
     dir: run folder; else the environment's OPENAI_LOGDIR, else a new folder in the system's temporary one.
     format_strs: any of stdout, log, json, csv, tensorboard; else the environment's OPENAI_LOG_FORMAT
@@ -480,36 +453,64 @@ def configure(dir: str | None = None, format_strs: Iterable[str] | None = None, 
     log_suffix: added to the file names; ranks above 0 also add '-rank001' and so on.
     Raises UsageError for an unknown format and for a folder that cannot be written.
     """
-    _replace_current(_make_logger(dir, format_strs, comm, log_suffix))
-    log('Logging to %s' % Logger.CURRENT.dir)
+    if dir is None:
+        dir = os.getenv('OPENAI_LOGDIR')
+    if dir is None:
+        dir = osp.join(tempfile.gettempdir(),
+            datetime.datetime.now().strftime('openai-%Y-%m-%d-%H-%M-%S-%f'))
+    dir = os.path.expanduser(dir)
+    with log_files.log_folder(dir):
+        pass
+
+    rank = get_rank_without_mpi_import()
+    if rank > 0:
+        log_suffix = log_suffix + '-rank%03i' % rank
+
+    if format_strs is None:
+        if rank == 0:
+            format_strs = os.getenv('OPENAI_LOG_FORMAT', 'stdout,log,csv').split(',')
+        else:
+            format_strs = os.getenv('OPENAI_LOG_FORMAT_MPI', 'log').split(',')
+    format_strs = filter(None, format_strs)
+    output_formats = log_files.all_or_none(make_output_format(f, dir, log_suffix) for f in format_strs)
+
+    if Logger.CURRENT not in (None, Logger.DEFAULT):
+        Logger.CURRENT.close()
+    Logger.CURRENT = Logger(dir=dir, output_formats=output_formats, comm=comm)
+    if output_formats:
+        log('Logging to %s' % dir)
 
 
 def _configure_default_logger() -> None:
     if Logger.DEFAULT is None:
-        Logger.DEFAULT = _make_logger(None, None, None, '')
-        Logger.DEFAULT.log('Logging to %s' % Logger.DEFAULT.dir)
+        configure()
+        Logger.DEFAULT = Logger.CURRENT
     Logger.CURRENT = Logger.DEFAULT
 
 
 def reset() -> None:
     """Close the current logger and go back to the default one; nothing to do before any `configure`."""
     if Logger.CURRENT is not Logger.DEFAULT:
-        _replace_current(Logger.DEFAULT)
+        if Logger.CURRENT is not None:
+            Logger.CURRENT.close()
+        Logger.CURRENT = Logger.DEFAULT
         if Logger.CURRENT is not None:
             log('Reset logger')
 
 
-@contextlib.contextmanager
+@contextmanager
 def scoped_configure(dir: str | None = None, format_strs: Iterable[str] | None = None,
                      comm: Any = None) -> Iterator[None]:
     """`configure` for the length of a `with` block; the logger of before comes back, still open."""
     prevlogger = Logger.CURRENT
-    Logger.CURRENT = _make_logger(dir, format_strs, comm, '')
+    Logger.CURRENT = None
     try:
-        log('Logging to %s' % Logger.CURRENT.dir)
+        configure(dir=dir, format_strs=format_strs, comm=comm)
         yield
     finally:
-        _replace_current(prevlogger)
+        if Logger.CURRENT not in (None, Logger.DEFAULT):
+            Logger.CURRENT.close()
+        Logger.CURRENT = prevlogger
 
 
 # ================================================================

@@ -65,6 +65,8 @@ def test_public_functions_have_type_hints(module):
 
 def test_readme_names_real_targets_files_and_options():
     from onpolicybaselines import run
+    from onpolicybaselines.session import options
+    from onpolicybaselines.session.start import ALGORITHMS
     readme = (ROOT / 'README.md').read_text()
     makefile = (ROOT / 'Makefile').read_text()
     for target in re.findall(r'\bmake ([a-z0-9-]+)', readme):
@@ -72,7 +74,7 @@ def test_readme_names_real_targets_files_and_options():
     for path in re.findall(r'`((?:onpolicybaselines|run|common|trpo_mpi|acktr|a2c)/[\w/.]+)`', readme):
         assert (ROOT / path).exists() or (ROOT / 'onpolicybaselines' / path).exists(), path
     flags = {a.dest for a in run.common_arg_parser()._actions} | {'dirs', 'save'}
-    flags = flags.union(*map(run._learn_keywords, run.ALGORITHMS))
+    flags = flags.union(*(options.learn_keywords(run.get_learn_function(alg)) for alg in ALGORITHMS))
     assert set(re.findall(r'--(\w+)[= `]', readme)) - {'no-deps'} <= flags | {'no', 'name'}
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from onpolicybaselines import logger, run
 from onpolicybaselines.common.tf_util import load_variables
+from onpolicybaselines.session import options
+from onpolicybaselines.session.play import play
 
 # two updates of 200 steps: each ends with the time limit of an episode
 BASE = {'env': 'Pendulum-v1', 'env_type': 'mujoco', 'seed': 1, 'num_timesteps': 400, 'timesteps_per_batch': 200,
@@ -24,8 +26,8 @@ def own_logger(tmp_path):
         yield
 
 
-def words(options):
-    return [f'--{name}' if value is True else f'--{name}={value}' for name, value in options.items()]
+def words(flags):
+    return [f'--{name}' if value is True else f'--{name}={value}' for name, value in flags.items()]
 
 
 def train(folder, **options):
@@ -124,9 +126,10 @@ def test_flag_has_an_effect(baseline, tmp_path, flag, value, under):
 
 
 def test_every_flag_is_in_the_table():
-    parameters = {**run._learn_keywords('trpo_mpi'), **run._network_keywords('mlp')}
+    learn = run.get_learn_function('trpo_mpi')
+    parameters = {**options.learn_keywords(learn), **options.network_keywords('mlp')}
     for policy in ('gaussian', 'gmm', 'flow'):
-        parameters.update(run._policy_keywords(policy))
+        parameters.update(options.policy_keywords(policy))
     flags = {action.dest for action in run.common_arg_parser()._actions} | set(parameters)
     assert flags == {flag for flag, _, _ in FLAGS} | OTHERS
 
@@ -135,7 +138,8 @@ def test_defaults_are_keywords():
     """Upstream's `entcoeff` was none, and no one noticed."""
     from onpolicybaselines.trpo_mpi import defaults
     for kwargs in (defaults.mujoco(), defaults.atari()):
-        known = {**run._learn_keywords('trpo_mpi'), **run._network_keywords(kwargs['network'])}
+        known = {**options.learn_keywords(run.get_learn_function('trpo_mpi')),
+                 **options.network_keywords(kwargs['network'])}
         assert set(kwargs) - {'network'} <= set(known)
 
 
@@ -333,7 +337,7 @@ def test_playing_hands_on_the_state(tmp_path):
         v.assign_add(np.random.default_rng(i).standard_normal(v.shape))
 
     def returns_of(remember):
-        env, returns, total, state, dones = run.build_env(args, num_env=1), [], 0, None, np.zeros(1)
+        env, returns, total, state, dones = run.build_env(args), [], 0, None, np.zeros(1)
         obs = env.reset()
         while len(returns) < 2:
             action, _, state, _ = model.step(obs, state if remember else None, dones, stochastic=False)
@@ -346,7 +350,7 @@ def test_playing_hands_on_the_state(tmp_path):
         return returns
 
     with logger.scoped_configure(str(tmp_path), []):
-        assert run.play(model, args) == returns_of(remember=True) != returns_of(remember=False)
+        assert play(model, args, run.build_env) == returns_of(remember=True) != returns_of(remember=False)
 
 
 def test_films_of_training_and_playing(hopper_model, tmp_path):
@@ -366,7 +370,7 @@ def test_films_of_training_and_playing(hopper_model, tmp_path):
 
 def has_opengl():
     """Whether MuJoCo can draw, tried in another process: Mesa and TensorFlow do not get along in one."""
-    code = ("import gymnasium; from onpolicybaselines.common.vec_env.util import render_env; "
+    code = ("import gymnasium; from onpolicybaselines.common.vec_env.rendering import render_env; "
             "env = gymnasium.make('Hopper-v5', render_mode='rgb_array'); env.reset(); render_env(env)")
     return subprocess.run([sys.executable, '-c', code], capture_output=True, timeout=100, check=False).returncode == 0
 

@@ -19,10 +19,14 @@ def register_benchmark(benchmark: dict[str, Any]) -> None:
 
     Raises ValueError if the name is taken.
     """
-    if benchmark['name'] in list_benchmarks():
-        raise ValueError(f'there is already a benchmark named {benchmark["name"]!r}: choose another name')
-    for t in benchmark['tasks']:
-        t.setdefault('desc', remove_version_re.sub('', t['env_id']))
+    for b in _BENCHMARKS:
+        if b['name'] == benchmark['name']:
+            raise ValueError('there is already a benchmark named %r: choose another name' % b['name'])
+
+    if 'tasks' in benchmark:
+        for t in benchmark['tasks']:
+            if 'desc' not in t:
+                t['desc'] = remove_version_re.sub('', t['env_id'])
     _BENCHMARKS.append(benchmark)
 
 
@@ -36,51 +40,53 @@ def get_benchmark(benchmark_name: str) -> dict[str, Any]:
     for b in _BENCHMARKS:
         if b['name'] == benchmark_name:
             return b
-    raise ValueError(f'no benchmark named {benchmark_name!r}: use one of {", ".join(list_benchmarks())}')
+    raise ValueError('no benchmark named %r: use one of %s' % (benchmark_name, ', '.join(list_benchmarks())))
 
 
 def get_task(benchmark: dict[str, Any], env_id: str) -> dict[str, Any] | None:
     """The benchmark's task on `env_id`; None if it has none."""
-    return next((task for task in benchmark['tasks'] if task['env_id'] == env_id), None)
+    return next(filter(lambda task: task['env_id'] == env_id, benchmark['tasks']), None)
 
 
 def find_task_for_env_id_in_any_benchmark(env_id: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """The first benchmark with a task on `env_id`, and that task; (None, None) if there is none."""
     for bm in _BENCHMARKS:
-        task = get_task(bm, env_id)
-        if task is not None:
-            return bm, task
+        for task in bm['tasks']:
+            if task['env_id'] == env_id:
+                return bm, task
     return None, None
 
 
-# Atari; trials, budgets and the choice of games are upstream's
+# trials, budgets and the choice of games are upstream's
 
-def _atari_tasks(games: list[str], **budget: int) -> list[dict[str, Any]]:
-    return [{'desc': game, 'env_id': f'{game}NoFrameskip-v4', **budget} for game in games]
-
+_ATARI_SUFFIX = 'NoFrameskip-v4'
 
 register_benchmark({
     'name': 'Atari50M',
     'description': 'The 7 games of Mnih et al. (2013) from pixels, 50M timesteps',
-    'tasks': _atari_tasks(_atari7, trials=2, num_timesteps=int(50e6)),
+    'tasks': [{'desc': _game, 'env_id': _game + _ATARI_SUFFIX, 'trials': 2, 'num_timesteps': int(50e6)}
+              for _game in _atari7]
 })
 
 register_benchmark({
     'name': 'Atari10M',
     'description': 'The 7 games of Mnih et al. (2013) from pixels, 10M timesteps',
-    'tasks': _atari_tasks(_atari7, trials=6, num_timesteps=int(10e6)),
+    'tasks': [{'desc': _game, 'env_id': _game + _ATARI_SUFFIX, 'trials': 6, 'num_timesteps': int(10e6)}
+              for _game in _atari7]
 })
 
 register_benchmark({
     'name': 'Atari1Hr',
     'description': 'The 7 games of Mnih et al. (2013) from pixels, one hour of wall time',
-    'tasks': _atari_tasks(_atari7, trials=2, num_seconds=60 * 60),
+    'tasks': [{'desc': _game, 'env_id': _game + _ATARI_SUFFIX, 'trials': 2, 'num_seconds': 60 * 60}
+              for _game in _atari7]
 })
 
 register_benchmark({
     'name': 'AtariExploration10M',
     'description': '7 games that are hard to explore, from pixels, 10M timesteps',
-    'tasks': _atari_tasks(_atariexpl7, trials=2, num_timesteps=int(10e6)),
+    'tasks': [{'desc': _game, 'env_id': _game + _ATARI_SUFFIX, 'trials': 2, 'num_timesteps': int(10e6)}
+              for _game in _atariexpl7]
 })
 
 
@@ -93,7 +99,7 @@ _mujocosmall = [
 register_benchmark({
     'name': 'Mujoco1M',
     'description': 'Small planar MuJoCo tasks, 1M timesteps',
-    'tasks': [{'env_id': _envid, 'trials': 6, 'num_timesteps': int(1e6)} for _envid in _mujocosmall],
+    'tasks': [{'env_id': _envid, 'trials': 6, 'num_timesteps': int(1e6)} for _envid in _mujocosmall]
 })
 
 register_benchmark({
@@ -140,5 +146,6 @@ _atari50 = [  # 47 of them
 register_benchmark({
     'name': 'Atari50_10M',
     'description': '47 Atari games from pixels, 10M timesteps',
-    'tasks': _atari_tasks(_atari50, trials=2, num_timesteps=int(10e6)),
+    'tasks': [{'desc': _game, 'env_id': _game + _ATARI_SUFFIX, 'trials': 2, 'num_timesteps': int(10e6)}
+              for _game in _atari50]
 })

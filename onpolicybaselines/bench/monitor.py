@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
-from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.log_files import cut, open_log, position
+from onpolicybaselines.common.state import State
 
 if TYPE_CHECKING:
     import pandas
@@ -40,19 +41,18 @@ class Monitor(gymnasium.Wrapper):
                  reset_keywords: Sequence[str] = (), info_keywords: Sequence[str] = ()) -> None:
         super().__init__(env)
         self.tstart = time.time()
-        self.results_writer = None
         if filename:
-            self.results_writer = ResultsWriter(
-                filename,
+            self.results_writer = ResultsWriter(filename,
                 header={'t_start': self.tstart, 'env_id': env.spec and env.spec.id},
-                extra_keys=(*reset_keywords, *info_keywords),
+                extra_keys=(*reset_keywords, *info_keywords)
             )
+        else:
+            self.results_writer = None
         self.reset_keywords = reset_keywords
         self.info_keywords = info_keywords
         self.allow_early_resets = allow_early_resets
+        self.rewards: list[float] = []
         self.needs_reset = True
-        self.eprew = 0.0
-        self.eplen = 0
         self.episode_rewards: list[float] = []
         self.episode_lengths: list[int] = []
         self.episode_times: list[float] = []
@@ -75,8 +75,7 @@ class Monitor(gymnasium.Wrapper):
         if not self.allow_early_resets and not self.needs_reset:
             raise RuntimeError('reset before the end of the episode: finish it, or allow this with '
                                'Monitor(env, path, allow_early_resets=True)')
-        self.eprew = 0.0
-        self.eplen = 0
+        self.rewards = []
         self.needs_reset = False
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -89,25 +88,27 @@ class Monitor(gymnasium.Wrapper):
 
     def update(self, ob: Any, rew: float, done: bool, info: dict[str, Any]) -> None:
         """Count one step; at the episode's end also record it and add it to `info`."""
-        self.eprew += float(rew)  # NumPy would sum float32 rewards in float32
-        self.eplen += 1
-        self.total_steps += 1
+        self.rewards.append(float(rew))  # NumPy would sum float32 rewards in float32
         if done:
             self.needs_reset = True
+            eprew = sum(self.rewards)
+            eplen = len(self.rewards)
             eptime = time.time() - self.tstart
-            self.episode_rewards.append(self.eprew)
-            self.episode_lengths.append(self.eplen)
-            self.episode_times.append(eptime)
-            epinfo = {'r': self.eprew, 'l': self.eplen, 't': round(eptime, 6)}
+            epinfo = {'r': eprew, 'l': eplen, 't': round(eptime, 6)}
             for k in self.info_keywords:
                 if k not in info:
                     raise ValueError(f'the last info of the episode has no {k!r} (an info keyword of this '
                                      f'Monitor); it has {sorted(info)}')
                 epinfo[k] = info[k]
+            self.episode_rewards.append(eprew)
+            self.episode_lengths.append(eplen)
+            self.episode_times.append(eptime)
             epinfo.update(self.current_reset_info)
             if self.results_writer:
                 self.results_writer.write_row(epinfo)
             info['episode'] = epinfo
+
+        self.total_steps += 1
 
     def close(self) -> None:
         """Close the file and the environment."""
@@ -153,17 +154,15 @@ class ResultsWriter(object):
                 filename = osp.join(filename, Monitor.EXT)
             else:
                 filename = filename + '.' + Monitor.EXT
-        try:
-            self.f = open(filename, 'w', encoding='utf-8', newline='')
-        except OSError as e:
-            raise UsageError(f'cannot write episodes to {filename} ({e.strerror}); '
-                             'give Monitor a path in an existing, writable folder') from None
+        self.f = open_log(filename, 'cannot write episodes to {} ({}); '
+                                    'give Monitor a path in an existing, writable folder')
         if isinstance(header, Mapping):
-            header = f'# {json.dumps(header)}\n'
-        self.f.write(header)
-        self.logger = csv.DictWriter(self.f, fieldnames=('r', 'l', 't', *extra_keys), lineterminator='\n')
-        self.logger.writeheader()
-        self.f.flush()
+            header = '# {}\n'.format(json.dumps(header))
+        self.logger = csv.DictWriter(self.f, fieldnames=('r', 'l', 't') + tuple(extra_keys), lineterminator='\n')
+        if position(self.f) == 0:
+            self.f.write(header)
+            self.logger.writeheader()
+            self.f.flush()
 
     def write_row(self, epinfo: Mapping[str, Any]) -> None:
         """Append one episode. Raises ValueError if `epinfo` has a key that is not a column."""
@@ -173,6 +172,14 @@ class ResultsWriter(object):
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
         self.f.close()
+
+    def state(self) -> State:
+        """How far the file goes."""
+        return {'size': position(self.f)}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from there, in a file opened in `log_files.kept_logs`. Raises ValueError if it is shorter."""
+        cut(self.f, state['size'])
 
 
 def get_monitor_files(dir: str) -> list[str]:
@@ -193,31 +200,28 @@ def load_results(dir: str) -> 'pandas.DataFrame':
     monitor_files = get_monitor_files(dir)
     if not monitor_files:
         raise LoadMonitorResultsError(f'no monitor files of the form *{Monitor.EXT} found in {dir}')
-    loaded = [_load_file(fname) for fname in monitor_files if osp.getsize(fname)]  # empty: only just opened
-    if not loaded:
+    dfs = []
+    headers = []
+    for fname in monitor_files:
+        if not osp.getsize(fname):  # only just opened
+            continue
+        with (gzip.open if fname.endswith('.gz') else open)(fname, 'rt', encoding='utf-8', newline='') as fh:
+            try:
+                firstline = fh.readline()
+                if not firstline.startswith('#'):
+                    raise ValueError('the first line is not "#" and a JSON header')
+                header = json.loads(firstline[1:])
+                df = pandas.read_csv(fh, index_col=None)
+                if 't_start' not in header or not {'r', 'l', 't'} <= set(df.columns):
+                    raise ValueError('"t_start" or one of the columns r, l, t is missing')
+            except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as e:
+                raise LoadMonitorResultsError(f'{fname} is not a monitor file: {e}') from None
+            headers.append(header)
+        dfs.append(df.assign(t=df.t + header['t_start']))
+    if not dfs:
         raise LoadMonitorResultsError(f'all monitor files in {dir} are empty')
-    headers = [header for header, _ in loaded]
-    dfs = [df.assign(t=df.t + header['t_start']) for header, df in loaded]
     df = pandas.concat([df for df in dfs if len(df)] or dfs[:1])
     df = df.sort_values('t', kind='stable', ignore_index=True)
     df['t'] -= min(header['t_start'] for header in headers)
     df.attrs['headers'] = headers
     return df
-
-
-def _load_file(fname: str) -> tuple[dict[str, Any], 'pandas.DataFrame']:
-    """Header and table of one monitor file."""
-    import pandas
-    open_text = gzip.open if fname.endswith('.gz') else open
-    with open_text(fname, 'rt', encoding='utf-8', newline='') as fh:
-        try:
-            firstline = fh.readline()
-            if not firstline.startswith('#'):
-                raise ValueError('the first line is not "#" and a JSON header')
-            header = json.loads(firstline[1:])
-            df = pandas.read_csv(fh, index_col=None)
-            if 't_start' not in header or not {'r', 'l', 't'} <= set(df.columns):
-                raise ValueError('"t_start" or one of the columns r, l, t is missing')
-        except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as e:
-            raise LoadMonitorResultsError(f'{fname} is not a monitor file: {e}') from None
-    return header, df

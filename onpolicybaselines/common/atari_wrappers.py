@@ -5,6 +5,7 @@ import gymnasium
 import numpy as np
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TransformObservation, TransformReward
 
+from onpolicybaselines.common.atari_games import register_atari
 from onpolicybaselines.common.errors import UsageError
 
 
@@ -65,7 +66,7 @@ def make_atari(env_id: str, max_episode_steps: int | None = None, **env_kwargs: 
     UsageError for an id without 'NoFrameskip'; ImportError without ale-py or opencv.
     Source: openai/baselines `common/atari_wrappers.py`.
     """
-    _register_atari()
+    register_atari()
     if 'NoFrameskip' not in env_id:
         raise UsageError("make_atari skips frames itself and needs an id like 'PongNoFrameskip-v4', got %r" % env_id)
     env = AtariPreprocessing(gymnasium.make(env_id, **env_kwargs), noop_max=30, frame_skip=4, screen_size=84,
@@ -98,13 +99,3 @@ def wrap_deepmind(env: gymnasium.Env, episode_life: bool = True, clip_rewards: b
                                    gymnasium.spaces.Box(space.low.min(), space.high.max(),
                                                         space.shape[:-1] + (4 * space.shape[-1],), space.dtype))
     return env
-
-
-def _register_atari() -> None:
-    """Make the Atari ids known to gymnasium."""
-    try:
-        import ale_py
-        import cv2  # noqa: F401
-    except ImportError as error:
-        raise ImportError("Atari games need ale-py and opencv: pip install 'onpolicybaselines[atari]'") from error
-    gymnasium.register_envs(ale_py)

@@ -13,8 +13,9 @@ from onpolicybaselines.bench.monitor import Monitor
 from onpolicybaselines.common import mpi_world
 from onpolicybaselines.common.atari_wrappers import make_atari, wrap_deepmind
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import parse_int
+from onpolicybaselines.common.keywords.flags import OneLineParser, at_least
 from onpolicybaselines.common.misc_util import set_global_seeds
+from onpolicybaselines.common.vec_env.children import in_children
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.subproc_vec_env import SubprocVecEnv
 from onpolicybaselines.common.vec_env.vec_env import VecEnv
@@ -39,13 +40,12 @@ def make_vec_env(env_id: str, env_type: str | None, num_env: int, seed: int | No
     """
     if num_env < 1:
         raise UsageError('num_env must be at least 1, got %s' % num_env)
+    wrapper_kwargs = wrapper_kwargs or {}
+    env_kwargs = env_kwargs or {}
     mpi_rank = mpi_world.rank()
     seed = seed + 10000 * mpi_rank if seed is not None else None
     logger_dir = logger.get_dir()
-    subproc = (num_env > 1 or 'render_mode' in (env_kwargs or {})) and not force_dummy
-    parent_pid = os.getpid()
-
-    def make_thunk(rank: int) -> Callable[[], gymnasium.Env]:
+    def make_thunk(rank, initializer=None):
         return lambda: make_env(
             env_id=env_id,
             env_type=env_type,
@@ -57,13 +57,16 @@ def make_vec_env(env_id: str, env_type: str | None, num_env: int, seed: int | No
             wrapper_kwargs=wrapper_kwargs,
             env_kwargs=env_kwargs,
             logger_dir=logger_dir,
-            initializer=initializer if os.getpid() != parent_pid else None,  # the parent calls one too
+            initializer=initializer,
             num_env=num_env
         )
 
     set_global_seeds(seed)
-    thunks = [make_thunk(i + start_index) for i in range(num_env)]
-    return SubprocVecEnv(thunks) if subproc else DummyVecEnv(thunks)
+    if not force_dummy and (num_env > 1 or 'render_mode' in env_kwargs):
+        initializer = in_children(initializer)
+        return SubprocVecEnv([make_thunk(i + start_index, initializer=initializer) for i in range(num_env)])
+    else:
+        return DummyVecEnv([make_thunk(i + start_index, initializer=None) for i in range(num_env)])
 
 
 def make_env(env_id: str, env_type: str | None, mpi_rank: int = 0, subrank: int = 0, seed: int | None = None,
@@ -115,29 +118,10 @@ def make_env(env_id: str, env_type: str | None, mpi_rank: int = 0, subrank: int 
     return env
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    """Errors as one line, without the usage."""
-
-    def error(self, message):
-        raise UsageError(message)
-
-
 def arg_parser() -> argparse.ArgumentParser:
     """An empty parser whose errors are UsageErrors."""
-    return _OneLineParser(prog='python -m onpolicybaselines.run', allow_abbrev=False, add_help=False,
+    return OneLineParser(prog='python -m onpolicybaselines.run', allow_abbrev=False, add_help=False,
                           formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-
-
-def _at_least(minimum: int) -> Callable[[str], int]:
-    def count(text: str) -> int:
-        try:
-            value = parse_int(text)
-        except ValueError:
-            value = minimum - 1
-        if value < minimum:
-            raise argparse.ArgumentTypeError('expected a whole number of at least %d, got %r' % (minimum, text))
-        return value
-    return count
 
 
 def common_arg_parser() -> argparse.ArgumentParser:
@@ -147,27 +131,27 @@ def common_arg_parser() -> argparse.ArgumentParser:
     parser.add_argument('--env', help='environment ID', type=str, default='Hopper-v5')
     parser.add_argument('--env_type', help='type of environment, whose defaults to use; found out if not given',
                         type=str)
-    parser.add_argument('--seed', help='RNG seed', type=_at_least(0), default=None)
+    parser.add_argument('--seed', help='RNG seed', type=at_least(0), default=None)
     parser.add_argument('--alg', help='algorithm', type=str, default='trpo_mpi')
-    parser.add_argument('--num_timesteps', help='environment steps to train for, over all ranks', type=_at_least(0),
+    parser.add_argument('--num_timesteps', help='environment steps to train for, over all ranks', type=at_least(0),
                         default=int(1e6))
     parser.add_argument('--network', help='network type (mlp, cnn, conv_only ...); mlp for vectors, cnn for Atari',
                         default=None)
     parser.add_argument('--policy', help='distribution of continuous actions: gaussian (if not given), gmm or flow',
                         default=None)
     parser.add_argument('--num_env', help='environments per rank, each in a process of its own if more than one',
-                        type=_at_least(1), default=1)
+                        type=at_least(1), default=1)
     parser.add_argument('--reward_scale', help='factor on the rewards that the algorithm sees', default=1.0, type=float)
     parser.add_argument('--save_path', help='file to save the trained model to', default=None, type=str)
     parser.add_argument('--load_path', help='model file to start from', default=None, type=str)
     parser.add_argument('--save_video_interval', help='film every so many steps (0: never)', default=0,
-                        type=_at_least(0))
-    parser.add_argument('--save_video_length', help='steps of each film', default=200, type=_at_least(1))
+                        type=at_least(0))
+    parser.add_argument('--save_video_length', help='steps of each film', default=200, type=at_least(1))
     parser.add_argument('--log_path', help='folder of this run; $OPENAI_LOGDIR or a new temporary one if not given',
                         default=None, type=str)
     parser.add_argument('--play', help='run the trained policy at the end', default=False, action='store_true')
     parser.add_argument('--play_episodes', help='how many episodes to play (0: until interrupted)', default=10,
-                        type=_at_least(0))
+                        type=at_least(0))
     parser.add_argument('--deterministic', help='play the deterministic action of the policy', default=False,
                         action='store_true')
     return parser
@@ -179,15 +163,21 @@ def parse_unknown_args(args: Sequence[str]) -> dict[str, str | None]:
     Raises UsageError for a word that belongs to no name.
     """
     retval = {}
-    preceding_key = None
+    preceded_by_key = False
     for arg in args:
         if arg.startswith('--'):
-            key, equals, value = arg[2:].partition('=')
-            retval[key] = value if equals else None
-            preceding_key = None if equals else key
-        elif preceding_key is not None:
-            retval[preceding_key] = arg
-            preceding_key = None
+            if '=' in arg:
+                key, value = arg[2:].split('=', 1)
+                retval[key] = value
+                preceded_by_key = False
+            else:
+                key = arg[2:]
+                retval[key] = None
+                preceded_by_key = True
+        elif preceded_by_key:
+            retval[key] = arg
+            preceded_by_key = False
         else:
             raise UsageError('unexpected argument %r; options are written --name=value' % arg)
+
     return retval

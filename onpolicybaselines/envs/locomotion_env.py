@@ -2,14 +2,15 @@
 import abc
 import copy
 import functools
-import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import mujoco
 import numpy as np
+
+from onpolicybaselines.common.state import State, generator_state, set_generator_state
 
 ASSETS = pathlib.Path(gymnasium.__file__).parent / 'envs' / 'mujoco' / 'assets'
 
@@ -127,36 +128,33 @@ class LocomotionEnv(gymnasium.Env, abc.ABC):
             self.render()
         return obs, sum(rewards.values()), terminated, False, rewards
 
-    def get_state(self) -> dict[str, np.ndarray]:
-        """Everything that the future depends on, the random number generator included, as arrays without objects.
-
-        Through wrappers: env.get_wrapper_attr('get_state')(). What wrappers count themselves is not in it; that of
-        gymnasium's TimeLimit is env.get_wrapper_attr('_elapsed_steps').
-        """
+    def state(self) -> State:
+        """Everything that the future depends on, the random number generator included. What wrappers count themselves
+        is in `env_state` (`common/env_state.py`) of the outermost."""
         physics = np.empty(mujoco.mj_stateSize(self.model, mujoco.mjtState.mjSTATE_INTEGRATION))
         mujoco.mj_getState(self.model, self.data, physics, mujoco.mjtState.mjSTATE_INTEGRATION)
-        return {'physics': physics, 'random': np.array(json.dumps(self.np_random.bit_generator.state)),
+        return {'physics': physics, 'random': generator_state(self.np_random),
                 **{name: np.array(getattr(self, name)) for name in self.task_state}}
 
-    def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Continue, to the bit, from a state that `get_state` of the same task returned; its arrays may have been lists
-        of a JSON file. ValueError for a state of another task.
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue, to the bit, from a `state` of the same task; its arrays may have been lists of a JSON file.
+        ValueError for a state of another task.
         """
-        state = {name: np.array(value) for name, value in state.items()}
-        expected = {name: value.shape for name, value in self.get_state().items()}
-        if {name: value.shape for name, value in state.items()} != expected:
+        arrays = {name: np.array(value) for name, value in state.items() if name != 'random'}
+        expected = {name: value.shape for name, value in self.state().items() if name != 'random'}
+        if {name: value.shape for name, value in arrays.items()} != expected or 'random' not in state:
             raise ValueError('not a state of %s: its arrays must have the shapes %s' % (type(self).__name__, expected))
         for name in self.task_state:
-            setattr(self, name, state[name] if state[name].shape else state[name].item())
-        self.np_random.bit_generator.state = json.loads(str(state['random']))
-        mujoco.mj_setState(self.model, self.data, state['physics'], mujoco.mjtState.mjSTATE_INTEGRATION)
+            setattr(self, name, arrays[name] if arrays[name].shape else arrays[name].item())
+        set_generator_state(self.np_random, state['random'])
+        mujoco.mj_setState(self.model, self.data, arrays['physics'], mujoco.mjtState.mjSTATE_INTEGRATION)
         self.refresh()
         # again, since refreshing moves the point that the solver starts from
-        mujoco.mj_setState(self.model, self.data, state['physics'], mujoco.mjtState.mjSTATE_INTEGRATION)
+        mujoco.mj_setState(self.model, self.data, arrays['physics'], mujoco.mjtState.mjSTATE_INTEGRATION)
 
     def __reduce__(self) -> tuple:
         """Copies are made anew and set to the state: a robot's parts are views of its own simulator's memory."""
-        return _copy, (type(self), self.render_mode, self.width, self.height, self.spec, self.get_state())
+        return _copy, (type(self), self.render_mode, self.width, self.height, self.spec, self.state())
 
     @functools.cached_property
     def mujoco_renderer(self) -> Any:

@@ -16,6 +16,7 @@ from onpolicybaselines.acktr.kfac import KfacOptimizer
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
+from onpolicybaselines.session.options import learn_keywords
 
 
 @pytest.fixture(autouse=True)
@@ -240,7 +241,7 @@ def test_learns_to_balance():
 # ================================================================
 
 def test_defaults_are_keywords():
-    assert defaults.mujoco().keys() <= run._learn_keywords('acktr').keys() | {'value_network'}
+    assert defaults.mujoco().keys() <= learn_keywords(acktr.learn).keys() | {'value_network'}
 
 
 def test_saved_model_plays(tmp_path, capsys):

@@ -14,6 +14,9 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import onpolicybaselines.envs
+from onpolicybaselines.common.env_state import env_state, set_env_state
+from onpolicybaselines.common.files import read_arrays, write_arrays
+from onpolicybaselines.common.state import flatten, unflatten
 
 SIZES = {  # observation, action, seconds per action, horizon
     'rllab/Swimmer-v0': (13, 2, 0.05, 500), 'rllab/Hopper-v0': (20, 3, 0.02, 500),
@@ -57,14 +60,14 @@ def test_import_is_light():
 
 @all_tasks
 def test_sizes_and_type(env_id):
-    from onpolicybaselines.run import _env_type
+    from onpolicybaselines.session.tasks import type_of
     observation, action, dt, horizon = SIZES[env_id]
     env = gym.make(env_id)
     assert env.observation_space.shape == (observation,) and env.action_space.shape == (action,)
     assert env.action_space.low.min() == env.action_space.low.max() == -1 and env.action_space.high.max() == 1
     assert env.unwrapped.dt == pytest.approx(dt) and env.metadata['render_fps'] == round(1 / dt)
     assert env.spec.max_episode_steps == horizon
-    assert _env_type(env.spec) == env_id.split('/')[0]
+    assert type_of(env.spec) == env_id.split('/')[0]
 
 
 @all_tasks
@@ -105,15 +108,15 @@ def test_continues_to_the_bit_from_a_state(env_id, steps, tmp_path):
     env, other = gym.make(env_id), gym.make(env_id)
     env.reset(seed=5)
     play(env.unwrapped, actions(env, steps))
-    np.savez(tmp_path / 'state.npz', **env.unwrapped.get_state())
+    write_arrays(tmp_path / 'state.npz', *flatten(env.unwrapped.state()))
     acts = actions(env, 80, seed=1)
     expected = play(env.unwrapped, acts)
     other.reset(seed=6)
     play(other.unwrapped, acts[:20])
-    with np.load(tmp_path / 'state.npz') as state:
-        other.unwrapped.set_state(dict(state))
-        np.testing.assert_array_equal(play(other.unwrapped, acts), expected)
-        env.unwrapped.set_state(dict(state))
+    state = unflatten(*read_arrays(tmp_path / 'state.npz'))
+    other.unwrapped.set_state(state)
+    np.testing.assert_array_equal(play(other.unwrapped, acts), expected)
+    env.unwrapped.set_state(state)
     np.testing.assert_array_equal(play(env.unwrapped, acts), expected)
 
 
@@ -122,7 +125,7 @@ def test_a_state_may_be_json(env_id):
     env, other = gym.make(env_id).unwrapped, gym.make(env_id).unwrapped
     env.reset(seed=5)
     play(env, actions(env, 37))
-    text = json.dumps({name: array.tolist() for name, array in env.get_state().items()})
+    text = json.dumps(env.state(), default=np.ndarray.tolist)
     other.set_state(json.loads(text))
     acts = actions(env, 80, seed=1)
     np.testing.assert_array_equal(play(other, acts), play(env, acts))
@@ -134,10 +137,9 @@ def test_an_episode_goes_on_in_wrappers(env_id):
     env, other = (gym.make(env_id, max_episode_steps=30) for _ in range(2))
     env.reset(seed=5)
     play(env, actions(env, 45))
-    state, steps = env.get_wrapper_attr('get_state')(), env.get_wrapper_attr('_elapsed_steps')
+    state = env_state(env)
     other.reset(seed=6)
-    other.get_wrapper_attr('set_state')(state)
-    other.set_wrapper_attr('_elapsed_steps', steps)
+    set_env_state(other, state)
     acts = actions(env, 70, seed=1)
     expected = play(env, acts)
     np.testing.assert_array_equal(play(other, acts), expected)
@@ -159,10 +161,10 @@ def test_a_copy_goes_its_own_way(env_id):
 def test_refuses_the_state_of_another_task():
     hopper, ant = gym.make('roboschool/Hopper-v0').unwrapped, gym.make('roboschool/Ant-v0').unwrapped
     hopper.reset(seed=0)
-    before = hopper.get_state()
+    before = hopper.state()
     with pytest.raises(ValueError, match='not a state of HopperEnv'):
-        hopper.set_state(ant.get_state())
-    np.testing.assert_array_equal(hopper.get_state()['physics'], before['physics'])
+        hopper.set_state(ant.state())
+    np.testing.assert_array_equal(hopper.state()['physics'], before['physics'])
 
 
 @all_tasks

@@ -232,7 +232,7 @@ def test_observations_and_reward_terms(task):
         if episode_starts:
             flags, old_distance = np.zeros(len(feet)), env.walk_target_dist
         target = env.target
-        twin.set_state(env.get_state())
+        twin.set_state(env.state())
         action = rng.uniform(-1.3, 1.3, env.model.nu)
         mean, contacts, z, quat, velocity = act(twin, task, action)
         obs, _, terminated, _, info = env.step(action)
@@ -478,7 +478,7 @@ def test_a_flying_cube_is_in_the_state():
     env, other = harder(task=1), make('HumanoidFlagrunHarder', 3)
     env.throw_cube()
     env.frame = 119
-    other.set_state(env.get_state())
+    other.set_state(env.state())
     assert env.cube_qvel[:3].any()
     for _ in range(30):
         np.testing.assert_array_equal(env.step(np.ones(17) * 0.3)[0], other.step(np.ones(17) * 0.3)[0])

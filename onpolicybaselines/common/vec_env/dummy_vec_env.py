@@ -5,8 +5,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from onpolicybaselines.common.vec_env.util import end_of_episode, obs_space_info, obs_to_dict, render_env
-from onpolicybaselines.common.vec_env.vec_env import AlreadySteppingError, NotSteppingError, Obs, Step, VecEnv
+from onpolicybaselines.common.vec_env.rendering import render_env
+from onpolicybaselines.common.vec_env.steps import Obs, Step, end_of_episode
+from onpolicybaselines.common.vec_env.util import copy_obs_dict, dict_to_obs, obs_space_info
+from onpolicybaselines.common.vec_env.vec_env import AlreadySteppingError, NotSteppingError, VecEnv
 
 
 class DummyVecEnv(VecEnv):
@@ -26,10 +28,14 @@ class DummyVecEnv(VecEnv):
                 raise ValueError('all environments of a VecEnv need the same spaces, got %s, %s and %s, %s'
                                  % (env.observation_space, env.action_space,
                                     other.observation_space, other.action_space))
-        VecEnv.__init__(self, len(self.envs), env.observation_space, env.action_space)
-        self.keys, _, self.dtypes = obs_space_info(env.observation_space)
-        self.single_shape = env.action_space.shape if self.num_envs == 1 else None
-        self.batch_shape = (self.num_envs, *(env.action_space.shape or ()))
+        VecEnv.__init__(self, len(env_fns), env.observation_space, env.action_space)
+        obs_space = env.observation_space
+        self.keys, shapes, dtypes = obs_space_info(obs_space)
+
+        self.buf_obs = {k: np.zeros((self.num_envs,) + tuple(shapes[k]), dtype=dtypes[k]) for k in self.keys}
+        self.buf_dones = np.zeros((self.num_envs,), dtype=bool)
+        self.buf_rews = np.zeros((self.num_envs,))
+        self.buf_infos = [{} for _ in range(self.num_envs)]
         self.actions = None
         self.spec, self.render_mode, self.metadata = env.spec, env.render_mode, env.metadata
 
@@ -37,47 +43,55 @@ class DummyVecEnv(VecEnv):
         """Keep the actions for step_wait(). With one environment, its action may come without the leading axis."""
         if self.actions is not None:
             raise AlreadySteppingError()
-        if getattr(actions, 'shape', None) != self.batch_shape:
-            if self.single_shape is not None and np.shape(actions) == self.single_shape:
-                actions = [actions]
-            elif not hasattr(actions, '__len__') or len(actions) != self.num_envs:
+        listify = self.num_envs == 1 and np.shape(actions) == self.action_space.shape
+
+        if not listify:
+            if not hasattr(actions, '__len__') or len(actions) != self.num_envs:
                 raise ValueError('%d environments need as many actions, got %r' % (self.num_envs, actions))
-        self.actions = actions
+            self.actions = actions
+        else:
+            self.actions = [actions]
 
     def step_wait(self) -> Step:
         """See VecEnv.step_wait."""
         if self.actions is None:
             raise NotSteppingError()
         actions, self.actions = self.actions, None
-        obs, infos = [], []
-        rews, dones = np.empty(self.num_envs), np.zeros(self.num_envs, bool)
-        for e, env in enumerate(self.envs):
-            ob, rews[e], terminated, truncated, info = env.step(actions[e])
-            if terminated or truncated:
-                dones[e] = True
-                info = end_of_episode(info, ob, terminated, truncated)
-                ob, _ = env.reset()
-            obs.append(ob)
-            infos.append(info)
-        return self._stack(obs), rews, dones, infos
+        for e in range(self.num_envs):
+            action = actions[e]
+
+            obs, self.buf_rews[e], terminated, truncated, self.buf_infos[e] = self.envs[e].step(action)
+            self.buf_dones[e] = terminated or truncated
+            if self.buf_dones[e]:
+                self.buf_infos[e] = end_of_episode(self.buf_infos[e], obs, terminated, truncated)
+                obs, _ = self.envs[e].reset()
+            self._save_obs(e, obs)
+        return (self._obs_from_buf(), np.copy(self.buf_rews), np.copy(self.buf_dones),
+                self.buf_infos.copy())
 
     def reset(self) -> Obs:
         """See VecEnv.reset."""
         self.actions = None
-        return self._stack([env.reset()[0] for env in self.envs])
+        for e in range(self.num_envs):
+            obs, _ = self.envs[e].reset()
+            self._save_obs(e, obs)
+        return self._obs_from_buf()
 
     def close_extras(self) -> None:
         """Close the environments."""
         for env in self.envs:
             env.close()
 
+    def _save_obs(self, e, obs):
+        for k in self.keys:
+            if k is None:
+                self.buf_obs[k][e] = obs
+            else:
+                self.buf_obs[k][e] = obs[k]
+
+    def _obs_from_buf(self):
+        return dict_to_obs(copy_obs_dict(self.buf_obs))
+
     def get_images(self) -> list[np.ndarray]:
         """See VecEnv.get_images."""
         return [render_env(env) for env in self.envs]
-
-    def _stack(self, obs: list) -> Obs:
-        """One observation per environment as new arrays [N, ...]."""
-        if self.keys == [None]:
-            return np.array(obs, self.dtypes[None])
-        obs = [obs_to_dict(ob) for ob in obs]
-        return {k: np.array([ob[k] for ob in obs], self.dtypes[k]) for k in self.keys}

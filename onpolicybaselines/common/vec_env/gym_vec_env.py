@@ -7,14 +7,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import DictInfoToList
 
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
-from onpolicybaselines.common.vec_env.util import (
-    copy_obs_dict,
-    dict_to_obs,
-    end_of_episode,
-    obs_space_info,
-    obs_to_dict,
-)
-from onpolicybaselines.common.vec_env.vec_env import AlreadySteppingError, NotSteppingError, Obs, Step, VecEnv
+from onpolicybaselines.common.vec_env.steps import Obs, Step, end_of_episode
+from onpolicybaselines.common.vec_env.util import copy_obs_dict, dict_to_obs, obs_space_info, obs_to_dict
+from onpolicybaselines.common.vec_env.vec_env import AlreadySteppingError, NotSteppingError, VecEnv
 from onpolicybaselines.common.wrappers import ClipActionsWrapper
 
 

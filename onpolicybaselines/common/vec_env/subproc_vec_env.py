@@ -1,92 +1,18 @@
 """Environments that take their steps in processes of their own."""
 import contextlib
 import multiprocessing.connection
-import os
-import signal
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
+from onpolicybaselines.common.env_state import NoStateError
+from onpolicybaselines.common.state import State
+from onpolicybaselines.common.vec_env.children import ChildEnvFn, ChildError
 from onpolicybaselines.common.vec_env.gym_vec_env import GymVecEnv
-from onpolicybaselines.common.vec_env.util import end_of_episode, render_env
 from onpolicybaselines.common.vec_env.vec_env import clear_mpi_env_vars
-
-
-class ChildError(str):
-    """The traceback of an exception in a child process."""
-
-
-class ChildEnv(gymnasium.Wrapper):
-    """An environment in a child process: its infos and exceptions reach the parent unharmed.
-
-    AsyncVectorEnv merges infos into typed arrays, so types, fractions and ragged arrays are lost; and an exception
-    ends the child, or hangs the parent if it cannot be pickled. So an info travels in a tuple, which gymnasium does
-    not look into, and a traceback as text.
-    """
-
-    def reset(self, **kwargs: Any) -> tuple[Any, dict]:
-        """Reset the environment."""
-        try:
-            ob, info = self.env.reset(**kwargs)
-            return ob, {'info': (info,)}
-        except Exception:
-            return self.observation_space.sample(), {'error': traceback.format_exc()}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
-        """Step the environment."""
-        try:
-            ob, rew, terminated, truncated, info = self.env.step(action)
-            if terminated or truncated:
-                info = end_of_episode(info, ob, terminated, truncated)
-            return ob, rew, terminated, truncated, {'info': (info,)}
-        except Exception:
-            return self.observation_space.sample(), 0., False, False, {'error': traceback.format_exc()}
-
-    def render(self) -> Any:
-        """The rendered frame, or a ChildError."""
-        try:
-            return render_env(self.env)
-        except Exception:
-            return ChildError(traceback.format_exc())
-
-
-class UnbuiltEnv(gymnasium.Env):
-    """Stands for an environment that could not be made; says so at its first reset."""
-
-    def __init__(self, error: str, observation_space: gymnasium.Space, action_space: gymnasium.Space) -> None:
-        self.error, self.observation_space, self.action_space = error, observation_space, action_space
-
-    def reset(self, **kwargs: Any) -> tuple[Any, dict]:
-        """RuntimeError."""
-        raise RuntimeError('the environment could not be made:\n' + self.error)
-
-
-class ChildEnvFn:
-    """Makes a ChildEnv. AsyncVectorEnv calls the first one in the parent as well: that fills `spaces` for all."""
-
-    def __init__(self, env_fn: Callable[[], gymnasium.Env], spaces: dict[str, gymnasium.Space]) -> None:
-        self.env_fn, self.spaces, self.spec, self.parent_pid = env_fn, spaces, None, os.getpid()
-
-    def __call__(self) -> ChildEnv:
-        in_child = os.getpid() != self.parent_pid
-        if in_child:  # Ctrl-C goes to all processes, and is for the parent to handle
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            env = self.env_fn()
-        except Exception:
-            if not in_child:
-                raise
-            return ChildEnv(UnbuiltEnv(traceback.format_exc(), **self.spaces))
-        self.spaces.update(observation_space=env.observation_space, action_space=env.action_space)
-        self.spec = env.spec
-        return ChildEnv(env)
-
-    def __getstate__(self) -> dict:
-        return dict(self.__dict__, spec=None)  # not every spec can be pickled
 
 
 class SubprocVecEnv(GymVecEnv):
@@ -128,6 +54,31 @@ class SubprocVecEnv(GymVecEnv):
             imgs = list(self.venv.render())
         self._raise_first_error([img if isinstance(img, ChildError) else None for img in imgs])
         return imgs
+
+    def state(self) -> State:
+        """See VecEnv.state; NoStateError while a step is under way, too."""
+        if self.waiting:
+            raise NoStateError('a step is under way: call step_wait() before state()')
+        return {'envs': {str(i): state for i, state in enumerate(self._ask('state'))}}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """See VecEnv.set_state."""
+        states = [part for _, part in sorted(state['envs'].items(), key=lambda item: int(item[0]))]
+        if len(states) != self.num_envs:
+            raise ValueError(f'the state is of {len(states)} environments, these are {self.num_envs}')
+        with self._watch():
+            self.venv.set_attr('awaited_state', states)
+        self._ask('take_state')
+        self.waiting = False
+
+    def _ask(self, what: str) -> list:
+        """The answers of all processes; what one of them raised is raised here."""
+        with self._watch():
+            answers = list(self.venv.call(what))
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
     def _reset(self) -> tuple[Any, Any]:
         with self._watch():

@@ -1,23 +1,22 @@
 """Helpers for dealing with vectorized environments."""
-import copy
-import os
-import sys
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from onpolicybaselines.common.vec_env.vec_env import Obs
+from onpolicybaselines.common.vec_env.steps import Obs
 
 
 def copy_obs_dict(obs: dict[Any, np.ndarray]) -> dict[Any, np.ndarray]:
     """A dict with copies of the arrays of `obs`."""
-    return {k: np.array(v) for k, v in obs.items()}
+    return {k: np.copy(v) for k, v in obs.items()}
 
 
 def dict_to_obs(obs_dict: dict[Any, np.ndarray]) -> Obs:
     """The inverse of obs_to_dict."""
-    return obs_dict[None] if None in obs_dict else obs_dict
+    if None in obs_dict:
+        return obs_dict[None]
+    return obs_dict
 
 
 def obs_space_info(obs_space: gymnasium.Space) -> tuple[list, dict[Any, tuple], dict[Any, np.dtype]]:
@@ -28,55 +27,29 @@ def obs_space_info(obs_space: gymnasium.Space) -> tuple[list, dict[Any, tuple], 
     Source: openai/baselines `common/vec_env/util.py`.
     """
     if isinstance(obs_space, gymnasium.spaces.Dict):
-        subspaces = dict(obs_space.spaces)
+        subspaces = obs_space.spaces
     elif isinstance(obs_space, gymnasium.spaces.Tuple):
-        subspaces = dict(enumerate(obs_space.spaces))
+        subspaces = {i: obs_space.spaces[i] for i in range(len(obs_space.spaces))}
     else:
         subspaces = {None: obs_space}
-    for key, space in subspaces.items():
-        if space.shape is None or space.dtype is None:
+    keys = []
+    shapes = {}
+    dtypes = {}
+    for key, box in subspaces.items():
+        if box.shape is None or box.dtype is None:
             raise ValueError('observations must be arrays or a flat dict or tuple of arrays, but %s is %s: wrap the '
                              'environment in gymnasium.wrappers.FlattenObservation'
-                             % ('the space' if key is None else 'part %r' % key, space))
-    return (list(subspaces), {k: space.shape for k, space in subspaces.items()},
-            {k: space.dtype for k, space in subspaces.items()})
+                             % ('the space' if key is None else 'part %r' % key, box))
+        keys.append(key)
+        shapes[key] = box.shape
+        dtypes[key] = box.dtype
+    return keys, shapes, dtypes
 
 
 def obs_to_dict(obs: Any) -> dict[Any, Any]:
     """An observation as a dict with the keys of obs_space_info."""
     if isinstance(obs, tuple):
         return dict(enumerate(obs))
-    return obs if isinstance(obs, dict) else {None: obs}
-
-
-def end_of_episode(info: dict, ob: Any, terminated: bool, truncated: bool) -> dict:
-    """`info` of an episode's last step with the entries that VecEnv.step_wait promises."""
-    # reset() may overwrite the arrays of the last observation, hence the copy
-    return {**info, 'terminal_observation': copy.deepcopy(ob),
-            'TimeLimit.truncated': bool(truncated) and not terminated}
-
-
-def render_env(env: gymnasium.Env) -> Any:
-    """env.render(), with MuJoCo on EGL where there is no display and MUJOCO_GL is unset.
-
-    Every frame is drawn through here. RuntimeError if MuJoCo finds no OpenGL to draw with, or if drawing would crash:
-    Mesa's OpenGL and TensorFlow corrupt each other's memory in one process.
-    """
-    if not hasattr(env.unwrapped, 'mujoco_renderer'):
-        return env.render()
-    if 'tensorflow' in sys.modules and sys.platform == 'linux' and not os.path.exists('/dev/nvidiactl'):
-        raise RuntimeError("MuJoCo's OpenGL and TensorFlow crash each other in one process: make the environment with "
-                           'SubprocVecEnv to render it')
-    # gymnasium reads the variable at the first render(), so here is early enough for any environment
-    if (sys.platform == 'linux' and env.render_mode != 'human'
-            and not os.environ.get('DISPLAY') and not os.environ.get('WAYLAND_DISPLAY')):
-        os.environ.setdefault('MUJOCO_GL', 'egl')
-    try:
-        return env.render()
-    except Exception as error:
-        raise RuntimeError(
-            'MuJoCo cannot render with MUJOCO_GL=%s: on a machine without display set MUJOCO_GL=egl or '
-            'MUJOCO_GL=osmesa, and install OpenGL (Debian: apt install libegl1 libgl1-mesa-dri)'
-            % os.environ.get('MUJOCO_GL', '')) from error
-
-
+    if isinstance(obs, dict):
+        return obs
+    return {None: obs}

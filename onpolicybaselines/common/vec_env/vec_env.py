@@ -2,16 +2,16 @@
 import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from onpolicybaselines.common.env_state import env_state, set_env_state
+from onpolicybaselines.common.state import State
 from onpolicybaselines.common.tile_images import tile_images
-
-Obs = np.ndarray | dict[Any, np.ndarray]
-Step = tuple[Obs, np.ndarray, np.ndarray, list[dict]]
+from onpolicybaselines.common.vec_env.steps import Obs, Step, process_terminal_observations
 
 
 class AlreadySteppingError(Exception):
@@ -97,6 +97,14 @@ class VecEnv(ABC):
         """What each environment's render() returns: for render_mode='rgb_array', N images uint8 [h, w, 3]."""
         raise TypeError('%s has no get_images(), so it cannot be rendered' % type(self).__name__)
 
+    def state(self) -> State:
+        """All that the future of the environments depends on. Raises NoStateError, see `common/env_state.py`."""
+        return env_state(self)
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on, to the bit, from the state of a VecEnv that was made alike. Raises ValueError if it was not."""
+        set_env_state(self, state)
+
     @property
     def unwrapped(self) -> 'VecEnv':
         """The VecEnv inside all wrappers."""
@@ -152,12 +160,6 @@ class VecEnvWrapper(VecEnv):
         return getattr(self.venv, name)
 
 
-def map_terminal_observation(fn: Callable[[int, Obs], Obs], infos: list[dict]) -> list[dict]:
-    """`infos` with fn(i, observation) as the terminal observation of environment i, where it has one."""
-    return [{**info, 'terminal_observation': fn(i, info['terminal_observation'])}
-            if 'terminal_observation' in info else info for i, info in enumerate(infos)]
-
-
 class VecEnvObservationWrapper(VecEnvWrapper):
     """Changes observations, those at episodes' ends too. Source: openai/baselines `common/vec_env/vec_env.py`."""
 
@@ -173,20 +175,7 @@ class VecEnvObservationWrapper(VecEnvWrapper):
     def step_wait(self) -> Step:
         """Finish the step, with changed observations."""
         obs, rews, dones, infos = self.venv.step_wait()
-        return self.process(obs), rews, dones, map_terminal_observation(self._process_one, infos)
-
-    def _process_one(self, i: int, ob: Obs) -> Obs:
-        """`process` for one observation."""
-        if isinstance(ob, dict):
-            batch = self.process({k: v[None] for k, v in ob.items()})
-        else:
-            batch = self.process(np.asarray(ob)[None])
-        return {k: v[0] for k, v in batch.items()} if isinstance(batch, dict) else batch[0]
-
-
-# Variables by which MPI launchers (Open MPI, MPICH and its kin, PMIx, MVAPICH) tell a process that it is a rank.
-MPI_ENV_PREFIXES = ('OMPI_', 'PMI_', 'PMIX_', 'MPI_', 'HYDI_', 'MV2_')
-
+        return self.process(obs), rews, dones, process_terminal_observations(self.process, infos)
 
 @contextlib.contextmanager
 def clear_mpi_env_vars() -> Iterator[None]:
@@ -195,7 +184,13 @@ def clear_mpi_env_vars() -> Iterator[None]:
     A child that inherits them takes itself for its parent's MPI rank, and hangs or breaks when it initialises MPI.
     Source: openai/baselines `common/vec_env/vec_env.py`.
     """
-    removed_environment = {k: os.environ.pop(k) for k in list(os.environ) if k.startswith(MPI_ENV_PREFIXES)}
+    removed_environment = {}
+    for k, v in list(os.environ.items()):
+        # Open MPI, MPICH and its kin, PMIx, MVAPICH
+        for prefix in ['OMPI_', 'PMI_', 'PMIX_', 'MPI_', 'HYDI_', 'MV2_']:
+            if k.startswith(prefix):
+                removed_environment[k] = v
+                os.environ.pop(k, None)
     try:
         yield
     finally:

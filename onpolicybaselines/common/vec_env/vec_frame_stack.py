@@ -2,7 +2,8 @@
 import gymnasium
 import numpy as np
 
-from onpolicybaselines.common.vec_env.vec_env import Step, VecEnv, VecEnvWrapper, map_terminal_observation
+from onpolicybaselines.common.vec_env.steps import Step, map_terminal_observation
+from onpolicybaselines.common.vec_env.vec_env import VecEnv, VecEnvWrapper
 
 
 class VecFrameStack(VecEnvWrapper):
@@ -12,29 +13,33 @@ class VecFrameStack(VecEnvWrapper):
     """
 
     def __init__(self, venv: VecEnv, nstack: int) -> None:
+        self.venv = venv
+        self.nstack = nstack
         wos = venv.observation_space  # wrapped ob space
         if not isinstance(wos, gymnasium.spaces.Box):
             raise ValueError('VecFrameStack needs a Box observation space, got %s' % wos)
-        self.nstack = nstack
-        low = np.repeat(wos.low, nstack, axis=-1)
-        high = np.repeat(wos.high, nstack, axis=-1)
+        low = np.repeat(wos.low, self.nstack, axis=-1)
+        high = np.repeat(wos.high, self.nstack, axis=-1)
         self.stackedobs = np.zeros((venv.num_envs,) + low.shape, low.dtype)
-        VecEnvWrapper.__init__(self, venv, observation_space=gymnasium.spaces.Box(low, high, dtype=wos.dtype))
+        observation_space = gymnasium.spaces.Box(low=low, high=high, dtype=venv.observation_space.dtype)
+        VecEnvWrapper.__init__(self, venv, observation_space=observation_space)
 
     def step_wait(self) -> Step:
         """Finish the step, with stacked observations."""
         obs, rews, news, infos = self.venv.step_wait()
-        old = self.stackedobs
-        infos = map_terminal_observation(lambda i, ob: _push(old[i], ob), infos)
-        self.stackedobs = _push(np.where(news.reshape((-1,) + (1,) * (old.ndim - 1)), 0, old), obs)
+        newest = slice(-obs.shape[-1], None)
+        self.stackedobs = np.roll(self.stackedobs, shift=newest.start, axis=-1)  # a new array
+        infos = map_terminal_observation(lambda i, ob: np.concatenate(
+            [self.stackedobs[i, ..., :newest.start], ob], axis=-1), infos)
+        for (i, new) in enumerate(news):
+            if new:
+                self.stackedobs[i] = 0
+        self.stackedobs[..., newest] = obs
         return self.stackedobs, rews, news, infos
 
     def reset(self) -> np.ndarray:
         """Reset, with stacked observations."""
-        self.stackedobs = _push(np.zeros_like(self.stackedobs), self.venv.reset())
+        obs = self.venv.reset()
+        self.stackedobs = np.zeros_like(self.stackedobs)
+        self.stackedobs[..., -obs.shape[-1]:] = obs
         return self.stackedobs
-
-
-def _push(stack: np.ndarray, obs: np.ndarray) -> np.ndarray:
-    """A new stack: the oldest part of `stack` dropped, `obs` added."""
-    return np.concatenate([stack[..., obs.shape[-1]:], obs], axis=-1)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from onpolicybaselines.bench.monitor import ResultsWriter
-from onpolicybaselines.common.vec_env.vec_env import Obs, Step, VecEnv, VecEnvWrapper
+from onpolicybaselines.common.vec_env.steps import Obs, Step
+from onpolicybaselines.common.vec_env.vec_env import VecEnv, VecEnvWrapper
 
 
 class VecMonitor(VecEnvWrapper):
@@ -24,10 +25,11 @@ class VecMonitor(VecEnvWrapper):
         self.eplens = None
         self.epcount = 0
         self.tstart = time.time()
-        self.results_writer = None
         if filename:
             self.results_writer = ResultsWriter(filename, header={'t_start': self.tstart},
-                                                extra_keys=tuple(info_keywords))
+                extra_keys=info_keywords)
+        else:
+            self.results_writer = None
         self.info_keywords = info_keywords
         self.keep_buf = keep_buf
         if self.keep_buf:
@@ -46,28 +48,30 @@ class VecMonitor(VecEnvWrapper):
         obs, rews, dones, infos = self.venv.step_wait()
         self.eprets += rews
         self.eplens += 1
-        infos = list(infos)
-        for i in np.flatnonzero(dones):
-            infos[i] = {**infos[i], 'episode': self._end(i, infos[i])}
-        return obs, rews, dones, infos
+
+        newinfos = list(infos[:])
+        for i in range(len(dones)):
+            if dones[i]:
+                info = infos[i].copy()
+                ret = float(self.eprets[i])
+                eplen = int(self.eplens[i])
+                epinfo = {'r': ret, 'l': eplen, 't': round(time.time() - self.tstart, 6)}
+                for k in self.info_keywords:
+                    epinfo[k] = info[k]
+                info['episode'] = epinfo
+                if self.keep_buf:
+                    self.epret_buf.append(ret)
+                    self.eplen_buf.append(eplen)
+                self.epcount += 1
+                self.eprets[i] = 0
+                self.eplens[i] = 0
+                if self.results_writer:
+                    self.results_writer.write_row(epinfo)
+                newinfos[i] = info
+        return obs, rews, dones, newinfos
 
     def close_extras(self) -> None:
         """Close the monitor file and the environments."""
         if self.results_writer:
             self.results_writer.close()
         VecEnvWrapper.close_extras(self)
-
-    def _end(self, i: int, info: dict) -> dict:
-        """Record the episode that environment i ended."""
-        ret, eplen = float(self.eprets[i]), int(self.eplens[i])
-        epinfo = {'r': ret, 'l': eplen, 't': round(time.time() - self.tstart, 6)}
-        epinfo.update((k, info[k]) for k in self.info_keywords)
-        if self.keep_buf:
-            self.epret_buf.append(ret)
-            self.eplen_buf.append(eplen)
-        self.epcount += 1
-        self.eprets[i] = 0
-        self.eplens[i] = 0
-        if self.results_writer:
-            self.results_writer.write_row(epinfo)
-        return epinfo

@@ -1,9 +1,10 @@
 """Observations and rewards on a common scale."""
-import gymnasium
 import numpy as np
 
 from onpolicybaselines.common.running_mean_std import RunningMeanStd
-from onpolicybaselines.common.vec_env.vec_env import Step, VecEnv, VecEnvWrapper, map_terminal_observation
+from onpolicybaselines.common.vec_env.normalizing import normalize, normalized_space
+from onpolicybaselines.common.vec_env.steps import Step, map_terminal_observation
+from onpolicybaselines.common.vec_env.vec_env import VecEnv, VecEnvWrapper
 
 
 class VecNormalize(VecEnvWrapper):
@@ -17,7 +18,7 @@ class VecNormalize(VecEnvWrapper):
 
     def __init__(self, venv: VecEnv, ob: bool = True, ret: bool = True, clipob: float = 10., cliprew: float = 10.,
                  gamma: float = 0.99, epsilon: float = 1e-8, training: bool = True) -> None:
-        VecEnvWrapper.__init__(self, venv, _normalized_space(venv.observation_space, clipob) if ob else None)
+        VecEnvWrapper.__init__(self, venv, normalized_space(venv.observation_space, clipob) if ob else None)
         self.ob_rms = RunningMeanStd(shape=self.observation_space.shape) if ob else None
         self.ret_rms = RunningMeanStd(shape=()) if ret else None
         self.clipob = clipob
@@ -32,38 +33,26 @@ class VecNormalize(VecEnvWrapper):
         obs, rews, news, infos = self.venv.step_wait()
         self.ret = self.ret * self.gamma + rews
         obs = self._obfilt(obs)
-        if self.ob_rms is not None:
-            infos = map_terminal_observation(lambda i, ob: self._normalize(ob), infos)
-        if self.ret_rms is not None:
+        if self.ob_rms:
+            infos = map_terminal_observation(lambda i, ob: normalize(self, ob), infos)
+        if self.ret_rms:
             if self.training:
                 self.ret_rms.update(self.ret)
             rews = np.clip(rews / np.sqrt(self.ret_rms.var + self.epsilon), -self.cliprew, self.cliprew)
         self.ret[news] = 0.
         return obs, rews, news, infos
 
-    def _obfilt(self, obs: np.ndarray) -> np.ndarray:
-        """Take a batch into the statistics (in training) and normalise it."""
-        if self.ob_rms is None:
+    def _obfilt(self, obs):
+        if self.ob_rms:
+            if self.training:
+                self.ob_rms.update(obs)
+            obs = normalize(self, obs)
             return obs
-        if self.training:
-            self.ob_rms.update(obs)
-        return self._normalize(obs)
-
-    def _normalize(self, obs: np.ndarray) -> np.ndarray:
-        """Observations [..., *shape] by the present statistics."""
-        obs = (obs - self.ob_rms.mean) / np.sqrt(self.ob_rms.var + self.epsilon)
-        return np.clip(obs, -self.clipob, self.clipob).astype(self.observation_space.dtype)
+        else:
+            return obs
 
     def reset(self) -> np.ndarray:
         """Reset, with normalised observations."""
         self.ret = np.zeros(self.num_envs)
-        return self._obfilt(self.venv.reset())
-
-
-def _normalized_space(space: gymnasium.Space, clipob: float) -> gymnasium.spaces.Box:
-    """Where normalised observations lie: without it, images would come out in uint8 buffers."""
-    if not isinstance(space, gymnasium.spaces.Box):
-        raise ValueError('VecNormalize(ob=True) needs Box observations, got %s: pick one entry by VecExtractDictObs, '
-                         'or flatten them by gymnasium.wrappers.FlattenObservation' % space)
-    dtype = space.dtype if np.issubdtype(space.dtype, np.floating) else np.float32
-    return gymnasium.spaces.Box(-clipob, clipob, space.shape, dtype)
+        obs = self.venv.reset()
+        return self._obfilt(obs)

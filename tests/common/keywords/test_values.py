@@ -1,4 +1,4 @@
-"""Values from text by annotation, and keywords by signature."""
+"""Values from text by annotation."""
 import typing
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import describe, keywords_of, nearest, parse_value, split_keywords
+from onpolicybaselines.common.keywords.values import describe, parse_value
 
 Mode = Literal['mixture', 'released']
 
@@ -113,58 +113,3 @@ def test_describe(annotation, words):
 
 def test_describe_has_words_for_what_text_cannot_express():
     assert describe(Callable)
-
-
-@pytest.mark.parametrize('name, choices, ending', [
-    ('num_layer', ['num_layers', 'num_hidden'], '; did you mean num_layers?'),
-    ('gausian', {'flow': 0, 'gaussian': 0}, '; did you mean gaussian?'),
-    ('zzz', ['b', 'a'], '; choose from a, b'),
-    ('zzz', [], ''),
-    ('zzz', iter(['a']), '; choose from a'),
-])
-def test_nearest(name, choices, ending):
-    assert nearest(name, choices) == ending
-
-
-def _network(num_layers: int = 2, activation: 'str | None' = None, *, gamma: float = 0.99):
-    pass
-
-
-def _open_ended(convs: Sequence[int] = (), **conv_kwargs):
-    pass
-
-
-class _Family:
-    def __init__(self, size: int, gamma: float = 1., flow_units: int = 3):
-        pass
-
-
-def test_keywords_of():
-    found = keywords_of(_network)
-    assert list(found) == ['num_layers', 'activation', 'gamma']
-    assert [p.annotation for p in found.values()] == [int, str | None, float]
-    assert [p.default for p in found.values()] == [2, None, 0.99]
-    assert list(keywords_of(_open_ended)) == ['convs']
-    assert list(keywords_of(_Family)) == ['size', 'gamma', 'flow_units']
-    assert list(keywords_of(_Family, skip=['size'])) == ['gamma', 'flow_units']
-    assert list(keywords_of(lambda x, /, y, *args: None)) == ['y']
-
-
-def test_split_keywords():
-    assert split_keywords({}, _network, _Family) == [{}, {}]
-    assert split_keywords({'num_layers': 3, 'size': 5}, _network, _Family) == [{'num_layers': 3}, {'size': 5}]
-    assert split_keywords({'gamma': 0.9}, _network, _Family) == [{'gamma': 0.9}, {'gamma': 0.9}]
-    assert split_keywords({'pad': 'SAME', 'convs': []}, _network, _open_ended) == [{}, {'pad': 'SAME', 'convs': []}]
-    assert split_keywords({'num_layers': 1}, _network, _open_ended) == [{'num_layers': 1}, {}]
-
-
-@pytest.mark.parametrize('name, message', [
-    ('num_layer', "unknown option 'num_layer'; did you mean num_layers?"),
-    ('flow_unit', "unknown option 'flow_unit'; did you mean flow_units?"),
-    ('zzz', "unknown option 'zzz'; choose from activation, flow_units, gamma, num_layers"),
-    ('size', "unknown option 'size'"),
-])
-def test_split_keywords_refuses_what_no_function_takes(name, message):
-    with pytest.raises(UsageError) as error:
-        split_keywords({'gamma': 0.9, name: 1}, _network, _Family, skip=['size'])
-    assert str(error.value).startswith(message) and '\n' not in str(error.value)

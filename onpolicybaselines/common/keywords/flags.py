@@ -1,0 +1,28 @@
+"""What argparse is to do for the command line."""
+import argparse
+from collections.abc import Callable
+from typing import NoReturn
+
+from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.keywords.values import parse_int
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Errors as one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """UsageError."""
+        raise UsageError(message)
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number of at least `minimum`."""
+    def count(text: str) -> int:
+        try:
+            value = parse_int(text)
+        except ValueError:
+            value = minimum - 1
+        if value < minimum:
+            raise argparse.ArgumentTypeError('expected a whole number of at least %d, got %r' % (minimum, text))
+        return value
+    return count

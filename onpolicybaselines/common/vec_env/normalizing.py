@@ -1,0 +1,20 @@
+"""What VecNormalize makes of one observation, and of a space."""
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+
+def normalize(venv: Any, obs: np.ndarray) -> np.ndarray:
+    """Observations [..., *shape] by the present statistics of a VecNormalize."""
+    obs = np.clip((obs - venv.ob_rms.mean) / np.sqrt(venv.ob_rms.var + venv.epsilon), -venv.clipob, venv.clipob)
+    return obs.astype(venv.observation_space.dtype)
+
+
+def normalized_space(space: gymnasium.Space, clipob: float) -> gymnasium.spaces.Box:
+    """Where normalised observations lie: without it, images would come out in uint8 buffers."""
+    if not isinstance(space, gymnasium.spaces.Box):
+        raise ValueError('VecNormalize(ob=True) needs Box observations, got %s: pick one entry by VecExtractDictObs, '
+                         'or flatten them by gymnasium.wrappers.FlattenObservation' % space)
+    dtype = space.dtype if np.issubdtype(space.dtype, np.floating) else np.float32
+    return gymnasium.spaces.Box(-clipob, clipob, space.shape, dtype)

@@ -1,0 +1,35 @@
+"""How a run ends that cannot go on: one line on stderr, on one rank, and the end of all ranks."""
+import functools
+import time
+from collections.abc import Callable
+
+import gymnasium as gym
+
+from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.mpi_world import abort, abort_on_exception, rank
+
+
+def one_line_errors(make: Callable) -> Callable:
+    """Decorator: what is wrong with an environment is a UsageError."""
+    @functools.wraps(make)
+    def checked(*args, **kwargs):
+        try:
+            return make(*args, **kwargs)
+        except (gym.error.Error, ImportError, ValueError, TypeError, RuntimeError, AttributeError) as e:
+            raise UsageError(' '.join(str(e).split())) from e
+    return checked
+
+
+def ends_all_ranks(main: Callable) -> Callable:
+    """Decorator: an exception is the end of all ranks. Status 2, and one line, for bad input; 1, and one line, for
+    numbers that are not finite."""
+    @functools.wraps(main)
+    def ending(*args):
+        with abort_on_exception():
+            try:
+                return main(*args)
+            except (UsageError, FloatingPointError) as e:
+                if rank() > 0:
+                    time.sleep(3)  # rank 0 mostly fails alike: let it say so alone
+                abort(2 if isinstance(e, UsageError) else 1, f'error: {e}')
+    return ending

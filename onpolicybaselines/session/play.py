@@ -1,0 +1,54 @@
+"""Showing what a policy does: on a display, or on film."""
+import argparse
+import contextlib
+import os
+import os.path as osp
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from onpolicybaselines import logger
+from onpolicybaselines.common.vec_env import VecEnv
+from onpolicybaselines.common.vec_env.vec_video_recorder import VecVideoRecorder
+from onpolicybaselines.session.ending import one_line_errors
+
+
+def env_kwargs(args: argparse.Namespace) -> dict[str, str]:
+    """The render mode that environments are to be made with, if any."""
+    mode = 'rgb_array' if args.save_video_interval else getattr(args, 'render_mode', None)
+    return {'render_mode': mode} if mode else {}
+
+
+@one_line_errors
+def film(env: VecEnv, args: argparse.Namespace) -> VecEnv:
+    """`env`, filmed into the run folder every save_video_interval steps, if not 0, for save_video_length steps."""
+    if not args.save_video_interval:
+        return env
+    return VecVideoRecorder(env, osp.join(logger.get_dir(), 'videos'),
+                            record_video_trigger=lambda x: x % args.save_video_interval == 0,
+                            video_length=args.save_video_length)
+
+
+def play(model: Any, args: argparse.Namespace, build_env: Callable[[argparse.Namespace], VecEnv]) -> list[float]:
+    """Run the policy for args.play_episodes episodes (0: until interrupted); print and return their returns.
+
+    On a display if there is one, or filmed with --save_video_interval; the run folder's `play` holds the record.
+    """
+    on_screen = sys.platform in ('darwin', 'win32') or bool(os.environ.get('DISPLAY'))
+    if not on_screen and not args.save_video_interval:
+        logger.log('No display to show the environment on; --save_video_interval=1 films it instead')
+    args = argparse.Namespace(**{**vars(args), 'num_env': 1, 'render_mode': 'human' if on_screen else None})
+    returns = []
+    with (logger.scoped_configure(osp.join(logger.get_dir(), 'play'), ['stdout']),
+          contextlib.closing(film(build_env(args), args)) as env):
+        obs = env.reset()
+        state, dones = None, np.zeros(1)
+        while not args.play_episodes or len(returns) < args.play_episodes:
+            actions, _, state, _ = model.step(obs, S=state, M=dones, stochastic=not args.deterministic)
+            obs, _, dones, infos = env.step(actions)
+            if dones[0]:
+                returns.append(infos[0]['episode']['r'])
+                logger.log(f'episode_rew={returns[-1]}')
+    return returns

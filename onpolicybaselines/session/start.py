@@ -1,0 +1,53 @@
+"""What a run needs before it trains: the algorithm's module, a quiet TensorFlow, one folder for all ranks."""
+import contextlib
+import os
+import os.path as osp
+import sys
+import tempfile
+
+from onpolicybaselines import logger
+from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.keywords import nearest
+from onpolicybaselines.common.mpi_world import get_comm, rank
+
+ALGORITHMS = ('a2c', 'acktr', 'acktr_cont', 'trpo_mpi')
+
+
+def package_of(alg: str, submodule: str) -> str:
+    """The package that has the `submodule` of an algorithm. Raises UsageError for an unknown algorithm."""
+    if alg not in ALGORITHMS:
+        raise UsageError(f'unknown algorithm {alg!r}{nearest(alg, ALGORITHMS)}')
+    return 'acktr' if submodule == 'acktr_cont' else alg  # which leaves acktr_cont without acktr's defaults
+
+
+def start_tensorflow() -> None:
+    """Import TensorFlow without the lines about its build that it prints, at every start, past all its settings, and
+    with a cache of what XLA compiles."""
+    if 'tensorflow' in sys.modules:
+        return
+    cache = osp.join(os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache'), 'onpolicybaselines', 'xla')
+    with contextlib.suppress(OSError):
+        os.makedirs(cache, exist_ok=True)
+    if os.access(cache, os.W_OK):
+        os.environ.setdefault('TF_XLA_FLAGS', f'--tf_xla_persistent_cache_directory={cache}')
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as greeting:
+        os.dup2(greeting.fileno(), 2)
+        try:
+            from onpolicybaselines.common import compiled, tf_util
+            tf_util.single_threaded_session()
+            compiled.to_numpy(tf_util.lrelu(0.))  # the first operation prints the rest of it
+        except BaseException:
+            greeting.seek(0)
+            os.write(stderr, greeting.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def folder_of_rank_0() -> str | None:
+    """The run folder of rank 0, where all ranks put their monitor files; every rank must ask, rank 0 with a logger."""
+    folder = logger.get_dir() if rank() == 0 else None
+    return folder if get_comm() is None else get_comm().bcast(folder)

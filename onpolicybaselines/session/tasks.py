@@ -1,0 +1,45 @@
+"""The environments that gymnasium knows, by type."""
+import inspect
+import re
+from importlib import import_module
+
+import gymnasium as gym
+
+from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.keywords import nearest
+from onpolicybaselines.session.ending import one_line_errors
+
+
+def type_of(spec: gym.envs.registration.EnvSpec) -> str:
+    """'mujoco' of gymnasium.envs.mujoco.hopper_v5:HopperEnv; others by namespace or package."""
+    entry_point = spec.entry_point if isinstance(spec.entry_point, str) else spec.entry_point.__module__
+    module = entry_point.split(':')[0].split('.')
+    if module[:2] == ['gymnasium', 'envs'] and module[2:]:
+        return module[2]
+    return 'atari' if module[0] == 'ale_py' else spec.namespace or module[0]
+
+
+def find(env_id: str) -> str:
+    """The registered id of 'id' or 'module:id', whose module is imported. Raises UsageError if there is none."""
+    module, _, name = env_id.rpartition(':')
+    if module:
+        one_line_errors(import_module)(module)
+    spec = gym.registry.get(name)
+    if spec is None or _is_retired(spec):
+        raise UsageError(f'gymnasium has no environment {name!r}{_id_hint(name)}')
+    return name
+
+
+def _is_retired(spec):
+    """Registered by gymnasium only to say where the environment went."""
+    return inspect.isfunction(spec.entry_point) and spec.entry_point.__module__.startswith('gymnasium.')
+
+
+def _id_hint(env_id):
+    """The newest version of the same name, or the closest id."""
+    name = re.sub(r'-v\d+$', '', env_id)
+    versions = [spec for spec in gym.registry.values() if spec.id == f'{name}-v{spec.version}']
+    if versions:
+        return f'; use --env={max(versions, key=lambda spec: spec.version).id}'
+    return nearest(env_id, [spec.id for spec in gym.registry.values() if not _is_retired(spec)]) \
+        if len(name) > 2 else ''
