@@ -19,10 +19,11 @@ import numpy as np
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from onpolicybaselines.bench import monitor
+from onpolicybaselines.common.files import replacing
 from onpolicybaselines.logger import read_csv
-from run.experiment import Experiment
-from run.figure import significant, table
-from run.jobs import LOGS, Job
+from run.experiments.experiment import Experiment
+from run.plots.tables import significant, table
+from run.experiments.jobs import LOGS, Job
 
 EPISODES = 100  # the last ones are the final performance
 WINDOW = 0.02   # of the steps: what a point of a curve averages over
@@ -418,7 +419,7 @@ def draw(experiment: Experiment, folder: str) -> None:
         if scores:
             plot_all_tasks(next(rest), experiment, scores, of=len(methods_of(experiment, runs)))
         _save(fig, f'{path}-iqm.png')
-    with open(f'{path}.md', 'w', encoding='utf-8') as fh:
+    with replacing(f'{path}.md', encoding='utf-8') as fh:
         fh.write(tables(experiment, runs))
     print(f'{path}.png, {path}-iqm.png, {path}.md')
 
