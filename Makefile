@@ -30,8 +30,8 @@ train: install  ## the main job: TRPO, flow policy, Hopper-v5, two ranks (set EN
 	$(BIN)/mpirun -np $(NP) $(BIN)/python -m onpolicybaselines.run --alg=trpo_mpi --policy=$(POLICY) --env=$(ENV) \
 		--num_timesteps=$(STEPS) --log_path=$(RUN) --save_path=$(RUN)/model.npz
 
-test: install  ## the tests (a quarter of an hour at most on two cores)
-	$(BIN)/python -m pytest
+test: install  ## the tests (a quarter of an hour at most on two cores; J=4: in four processes)
+	$(BIN)/python -m pytest -n $(or $(J),2) --dist worksteal
 
 test-slow: install  ## the tests that train to a result, too
 	$(BIN)/python -m pytest -m 'slow or not slow'
