@@ -14,7 +14,7 @@ J ?=
 FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow lint parity diff bench repro $(FIGURES) figures clean
+.PHONY: help install train test test-slow lint parity diff bench repro $(FIGURES) figures readme clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -30,8 +30,8 @@ train: install  ## the main job: TRPO, flow policy, Hopper-v5, two ranks (set EN
 	$(BIN)/mpirun -np $(NP) $(BIN)/python -m onpolicybaselines.run --alg=trpo_mpi --policy=$(POLICY) --env=$(ENV) \
 		--num_timesteps=$(STEPS) --log_path=$(RUN) --save_path=$(RUN)/model.npz
 
-test: install  ## the tests (a quarter of an hour at most on two cores)
-	$(BIN)/python -m pytest
+test: install  ## the tests (a quarter of an hour at most on two cores; J=4: in four processes)
+	$(BIN)/python -m pytest -n $(or $(J),2) --dist worksteal
 
 test-slow: install  ## the tests that train to a result, too
 	$(BIN)/python -m pytest -m 'slow or not slow'
@@ -64,6 +64,9 @@ $(FIGURES): install
 
 figures: install  ## draw all figures again, without training
 	for figure in $(FIGURES); do $(BIN)/python -m run.$$figure --scale $(SCALE) --plot-only || exit; done
+
+readme: install  ## write the tables of measurements in README.md and run/README.md anew, from results/
+	$(BIN)/python -m run.readme
 
 clean:  ## remove .venv and everything built
 	rm -rf .venv build dist *.egg-info diff .pytest_cache .ruff_cache

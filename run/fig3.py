@@ -1,7 +1,7 @@
 """Figure 3: TRPO with factorized Gaussians, mixtures and flows on the MuJoCo tasks of gym and rllab."""
 import sys
 
-from run.experiment import FLOW, FROZEN, GAUSSIAN, GMM2, GMM5, GYM, Experiment, with_both_fishers
+from run.experiments.experiment import FLOW, FROZEN, GAUSSIAN, GMM2, GMM5, GYM, Experiment, with_both_fishers
 from run.reproduce import main
 
 EXPERIMENT = Experiment(

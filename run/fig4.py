@@ -1,7 +1,7 @@
 """Figure 4: TRPO with Gaussians and flows on the Humanoid tasks of Roboschool, two seeds each, every run a curve."""
 import sys
 
-from run.experiment import FLOW, FROZEN, GAUSSIAN, Experiment, with_both_fishers
+from run.experiments.experiment import FLOW, FROZEN, GAUSSIAN, Experiment, with_both_fishers
 from run.reproduce import main
 
 EXPERIMENT = Experiment(

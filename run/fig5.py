@@ -1,7 +1,7 @@
 """Figure 5: ACKTR with Gaussians and flows on the MuJoCo tasks of gym and on those of Roboschool."""
 import sys
 
-from run.experiment import FLOW, GAUSSIAN, GYM, Experiment
+from run.experiments.experiment import FLOW, GAUSSIAN, GYM, Experiment
 from run.reproduce import main
 
 EXPERIMENT = Experiment(

@@ -2,7 +2,7 @@
 import random
 import sys
 
-from run.experiment import FLOW, FROZEN, GAUSSIAN, Experiment, with_both_fishers
+from run.experiments.experiment import FLOW, FROZEN, GAUSSIAN, GYM, Experiment, with_both_fishers
 from run.reproduce import main
 
 
@@ -17,9 +17,7 @@ EXPERIMENT = Experiment(
     name='fig6',
     title='Sensitivity of TRPO to the size of its trust region',
     tasks={
-        'Reacher-v5': 1_000_000,
-        'Hopper-v5': 2_000_000,
-        'HalfCheetah-v5': 2_000_000,
+        **{task: GYM[task] for task in ('Reacher-v5', 'Hopper-v5', 'HalfCheetah-v5')},
         'rllab/SimpleHumanoid-v0': 5_000_000,
     },
     methods={'gaussian': GAUSSIAN, 'gaussian-frozen': FROZEN, **with_both_fishers({'flow': FLOW})},

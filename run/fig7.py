@@ -1,7 +1,7 @@
 """Figure 7: flows of other sizes under TRPO: K layers, l1 units in their networks."""
 import sys
 
-from run.experiment import Experiment, Method, with_both_fishers
+from run.experiments.experiment import GYM, Experiment, Method, with_both_fishers
 from run.reproduce import main
 
 SIZES = {(2, 3): '#f5a30a', (4, 3): '#d62728', (6, 3): '#1f77b4', (4, 5): '#9467bd', (4, 7): '#2ca02c'}
@@ -12,7 +12,7 @@ METHODS = with_both_fishers(FLOWS)
 EXPERIMENT = Experiment(
     name='fig7',
     title='Sizes of flows under TRPO',
-    tasks={'Reacher-v5': 1_000_000, 'Hopper-v5': 2_000_000},
+    tasks={task: GYM[task] for task in ('Reacher-v5', 'Hopper-v5')},
     methods=METHODS,
     seeds=5,
     panels={'K varies': tuple(name for name in METHODS if '-l3' in name),

@@ -4,7 +4,7 @@ The runs with the filter before are those of figure 3, so: `python -m run.filter
 """
 import sys
 
-from run.experiment import FLOW, GAUSSIAN, Experiment, with_both_fishers
+from run.experiments.experiment import FLOW, GAUSSIAN, Experiment, with_both_fishers
 from run.reproduce import main
 
 BEFORE = {'gaussian': GAUSSIAN, 'flow-gn': with_both_fishers({'flow': FLOW})['flow-gn']._replace(dashed=False)}

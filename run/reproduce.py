@@ -4,9 +4,9 @@ import sys
 from collections.abc import Sequence
 
 from onpolicybaselines.common.errors import UsageError
-from run.command_line import check_installed, default_folder, figure_parser, print_lines
-from run.experiment import Experiment
-from run.jobs import OLD, Job, run_jobs
+from run.experiments.command_line import check_installed, default_folder, figure_parser, print_lines
+from run.experiments.experiment import Experiment
+from run.experiments.jobs import OLD, report_failed, run_jobs
 
 
 def _parse(experiment, argv):
@@ -21,13 +21,6 @@ def _parse(experiment, argv):
         args.folder = (os.path.join('runs', f'steps-{args.steps}', experiment.name) if args.steps
                        else default_folder(experiment.name, args.scale))
     return args
-
-
-def report_failed(jobs: Sequence[Job]) -> int:
-    """Print a line for each of the failed jobs; returns the exit status, 1 if there are some."""
-    for job in jobs:
-        print(f'failed: {job.folder}: {job.error()}', file=sys.stderr)
-    return 1 if jobs else 0
 
 
 def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
@@ -58,6 +51,6 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
               file=sys.stderr)
         return 130
     status = report_failed(failed)
-    from run import curves  # here, because workers import the figures, too
+    from run.plots import curves  # here, because workers import the figures, too
     curves.draw(experiment, args.folder)
     return status

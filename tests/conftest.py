@@ -7,6 +7,7 @@ import sys
 import textwrap
 
 import pytest
+from closing import ClosingTable
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 
@@ -21,6 +22,7 @@ def pytest_configure(config):
     folder = config.getoption('golden')
     if folder is not None and not any(pathlib.Path(folder).glob('*.npz')):
         raise pytest.UsageError(f'--golden={folder}: no trace (*.npz) in that folder')
+    config.pluginmanager.register(ClosingTable(config))
 
 
 @pytest.fixture(scope='session')

@@ -1,4 +1,5 @@
 """Every public name is documented and typed, and the documents say what is true."""
+import doctest
 import importlib
 import inspect
 import pathlib
@@ -61,6 +62,12 @@ def test_public_functions_have_type_hints(module):
         return inspect.isclass(owner) and any(name in vars(base) for base in owner.__mro__[1:-1])
     missing = [name for name, owner, f in public(module) if not is_typed(f) and not inherited(owner, f.__name__)]
     assert not missing
+
+
+@pytest.mark.parametrize('module', MODULES)
+def test_examples_in_docstrings_are_true(module):
+    failed, _ = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
+    assert not failed
 
 
 def test_readme_names_real_targets_files_and_options():

@@ -1,4 +1,4 @@
-"""run/fig1.py and run/toy.py: fits that are known in closed form, the whole figure at a tiny scale."""
+"""Figure 1: fits that are known in closed form, the whole figure at a tiny scale."""
 import math
 import subprocess
 import sys
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from run import fig1
-from run.figure import already_measured, write_rows
+from run.experiments import spread
+from run.experiments.measured import already_measured, write_rows
 
 TINY = '--scale=0.0005'
 
@@ -15,7 +16,7 @@ TINY = '--scale=0.0005'
 @pytest.fixture(scope='module')
 def gaussian():
     """(toy, fit) of the KL ball."""
-    toy, fit, _ = fig1.on_kl_ball(fig1.families()['gaussian'], scale=0.09)
+    toy, fit, _ = spread.on_kl_ball(spread.families()['gaussian'], scale=0.09)
     return toy, fit
 
 
@@ -29,36 +30,36 @@ def test_kl_from_the_original(gaussian):
     toy, _ = gaussian
     mean, std = np.array([0.02, -0.05]), np.array([0.12, 0.3])
     set_gaussian(toy, mean, np.log(std))
-    x = fig1.originals(1, 100_000)
-    terms = fig1.log_original(x) - toy.logp(x)
-    expected = np.sum(np.log(std / fig1.STD) + (fig1.STD**2 + mean**2) / (2 * std**2) - 0.5)
-    assert abs(fig1.kl_from(x, toy) - expected) < 5 * terms.std() / np.sqrt(len(x))
+    x = spread.originals(1, 100_000)
+    terms = spread.log_original(x) - toy.logp(x)
+    expected = np.sum(np.log(std / spread.STD) + (spread.STD**2 + mean**2) / (2 * std**2) - 0.5)
+    assert abs(spread.kl_from(x, toy) - expected) < 5 * terms.std() / np.sqrt(len(x))
 
 
 def test_a_gaussian_stops_on_the_boundary(gaussian):
     toy, fit = gaussian
     np_random = np.random.default_rng(0)
     toy.restart(np_random, 0.3)
-    x = fig1.originals(0)
-    assert fig1.kl_from(x, toy) > 1
+    x = spread.originals(0)
+    assert spread.kl_from(x, toy) > 1
     fit(np_random)
-    assert fig1.kl_from(x, toy) == pytest.approx(fig1.KL, abs=1e-5)
+    assert spread.kl_from(x, toy) == pytest.approx(spread.KL, abs=1e-5)
 
 
 def test_a_start_inside_the_ball_moves_to_no_boundary_beyond(gaussian):
     """The crossing is searched between the last two chunks of steps."""
     toy, fit = gaussian
-    set_gaussian(toy, np.zeros(2), np.log([fig1.STD, fig1.STD]))
-    before = fig1.kl_from(fig1.originals(0), toy)
-    assert before < fig1.KL
+    set_gaussian(toy, np.zeros(2), np.log([spread.STD, spread.STD]))
+    before = spread.kl_from(spread.originals(0), toy)
+    assert before < spread.KL
     fit(np.random.default_rng(0))
-    assert fig1.kl_from(fig1.originals(0), toy) <= fig1.KL
+    assert spread.kl_from(spread.originals(0), toy) <= spread.KL
 
 
-@pytest.mark.parametrize('entropy', fig1.ENTROPIES)
+@pytest.mark.parametrize('entropy', spread.ENTROPIES)
 def test_a_gaussian_of_given_entropy(entropy):
     """The geometric mean of its standard deviations is exp(H/2) / sqrt(2 pi e)."""
-    toy, fit, measurements = fig1.at_entropy(fig1.families()['gaussian'], 1., entropy)
+    toy, fit, measurements = spread.at_entropy(spread.families()['gaussian'], 1., entropy)
     np_random = np.random.default_rng(0)
     toy.restart(np_random, 0.)
     fit(np_random)
@@ -83,7 +84,8 @@ def test_restart_depends_on_generator_and_spread_only(gaussian):
 def test_spread_of():
     angle = np.linspace(0, 2 * np.pi, 1000, endpoint=False)
     x = 3 + 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    assert fig1.spread_of(x) == pytest.approx({'std': math.sqrt(2), 'radius_99': 2, 'radius_9999': 2, 'radius_max': 2})
+    assert spread.spread_of(x) == pytest.approx({'std': math.sqrt(2), 'radius_99': 2, 'radius_9999': 2,
+                                                 'radius_max': 2})
 
 
 def test_every_path_at_a_tiny_scale_and_again_without_tensorflow(tmp_path):
@@ -91,7 +93,7 @@ def test_every_path_at_a_tiny_scale_and_again_without_tensorflow(tmp_path):
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert set(made) == {'fig1.json', 'fig1.npz', 'fig1.md', 'fig1.png'}
     table = made['fig1.md'].decode()
-    assert table.count('\n') == 2 + len(fig1.PANELS) * 2 * len(fig1.SPREADS) and 'nan' not in table
+    assert table.count('\n') == 2 + len(spread.PANELS) * 2 * len(spread.SPREADS) and 'nan' not in table
     for name in ('fig1.md', 'fig1.png'):
         (tmp_path / name).unlink()
     subprocess.run([sys.executable, '-c', 'import sys; sys.modules["tensorflow"] = None; from run import fig1; '

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from run.jobs import Job, run_jobs
+from run.experiments.jobs import Job, run_jobs
 
 
 def logs_of(folder, steps, seeds, *options):

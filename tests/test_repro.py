@@ -15,9 +15,11 @@ import pytest
 from rliable import metrics
 
 from onpolicybaselines.bench.benchmarks import get_benchmark
-from run import curves, experiment, fig1, fig2, fig3, fig6, jobs
-from run.experiment import Experiment, Method
-from run.jobs import Job, Worker, run_jobs
+from run import fig1, fig2, fig3, fig6
+from run.experiments import experiment, jobs
+from run.experiments.experiment import Experiment, Method
+from run.experiments.jobs import Job, Worker, run_jobs
+from run.plots import curves
 from run.reproduce import main
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -185,7 +187,7 @@ def test_mpi_workers_train_as_single_ranks(mpirun, tmp_path):
     """Two ranks: one hands out the runs, the other has them trained. A run that fails ends nobody."""
     program = tmp_path / 'program.py'
     program.write_text(f'''
-from run.jobs import Job, run_jobs
+from run.experiments.jobs import Job, run_jobs
 if __name__ == '__main__':
     wrong, good = [Job({str(tmp_path)!r} + '/' + name, 256, {GAUSSIAN!r} + options)
                    for name, options in [('wrong', ('--max_kl=-1',)), ('good', ())]]
@@ -205,7 +207,7 @@ runpy.run_module('mpi4py.futures', run_name='__main__', alter_sys=True)
 
 def test_launcher_without_futures_is_an_error(mpirun):
     result = mpirun(2, '''
-from run.jobs import make_pool
+from run.experiments.jobs import make_pool
 from onpolicybaselines.common.errors import UsageError
 try:
     make_pool(1)
@@ -425,7 +427,7 @@ def test_drawing_again_takes_no_tensorflow_and_changes_no_byte(tmp_path, monkeyp
     arguments = ['--plot-only', '--folder', str(tmp_path)]
     main(FIGURES['fig4'], arguments)
     drawn = [path.read_bytes() for path in files]
-    code = ('import sys; from run import curves, fig4, reproduce\n'
+    code = ('import sys; from run import fig4, reproduce; from run.plots import curves\n'
             f'curves.REPS = 20; reproduce.main(fig4.EXPERIMENT, {arguments})\n'
             'sys.exit("tensorflow" in sys.modules)')
     subprocess.run([sys.executable, '-W', 'error', '-c', code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)

@@ -1,21 +1,17 @@
-"""Makes one test of every trace, stage and part, and prints the closing table."""
-import pathlib
-
+"""Makes one test of every trace, stage and part; `closing` prints the table of what they measured."""
 import pytest
-from harness import NOTE, Golden, table, to_markdown, to_text
+from closing import folder_of
+from harness import Golden
 
 from onpolicybaselines import logger
 
-DEFAULT = pathlib.Path(__file__).parents[1] / 'golden'
 GOLDEN = pytest.StashKey[Golden]()
-RESULTS = pytest.StashKey[list]()
 
 
 def golden_of(config):
-    """The folder of traces of this run of pytest."""
+    """The traces of this run of pytest."""
     if GOLDEN not in config.stash:
-        config.stash[GOLDEN] = Golden(pathlib.Path(config.getoption('golden') or DEFAULT))
-        config.stash[RESULTS] = []
+        config.stash[GOLDEN] = Golden(folder_of(config))
     return config.stash[GOLDEN]
 
 
@@ -23,34 +19,15 @@ def pytest_generate_tests(metafunc):
     if 'case' not in metafunc.fixturenames:
         return
     golden = golden_of(metafunc.config)
-    cases = [pytest.param(case, id='-'.join(filter(None, (case[0].name, case[1].name.replace(' ', '_'), case[2]))))
-             for case in golden.cases()]
+    cases = [pytest.param((number, trace, stage, label),
+                          id='-'.join(filter(None, (trace.name, stage.name.replace(' ', '_'), label))))
+             for number, (trace, stage, label) in enumerate(golden.cases())]
     cases += [pytest.param(None, id=name, marks=pytest.mark.skip(reason=f'no {name}.npz in {golden.path}'))
               for name in golden.missing]
     metafunc.parametrize('case', cases)
-
-
-@pytest.fixture(scope='session')
-def parity_results(request):
-    """The list that the closing table is made of."""
-    return request.config.stash[RESULTS]
 
 
 @pytest.fixture(autouse=True, scope='session')
 def quiet_logger(tmp_path_factory):
     with logger.scoped_configure(str(tmp_path_factory.mktemp('log')), []):
         yield
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    if GOLDEN not in config.stash:
-        return
-    golden, rows = config.stash[GOLDEN], table(config.stash[RESULTS])
-    terminalreporter.section('parity with the TF1 originals')
-    for line in [*to_text(rows), '', NOTE]:
-        terminalreporter.write_line(line)
-    if golden.without_stages:
-        terminalreporter.write_line(f'Traces without stages yet: {", ".join(golden.without_stages)}')
-    report = config.getoption('parity_report')
-    if report:
-        pathlib.Path(report).write_text(f'# Parity with the TF1 originals\n\n{NOTE}\n\n{to_markdown(rows)}')

@@ -16,6 +16,8 @@ import gymnasium as gym
 import numpy as np
 from registry import STAGES_OF
 
+from run.plots.tables import table as markdown_table
+
 
 class MissingArray(KeyError):
     """A trace lacks an array."""
@@ -109,13 +111,14 @@ class Stage:
     def run(self, trace: Trace, label: str) -> 'Result':
         """Compare one part."""
         part = trace.part(label)
-        rtol = self.rtol(part) if callable(self.rtol) else self.rtol
+        rtol = float(self.rtol(part)) if callable(self.rtol) else self.rtol
         errors = [self._error(np.asarray(got), np.asarray(want), rtol)
                   for got, want in self.compute(trace, part)]
         if not errors:
             raise ValueError(f'stage {self.name!r} compared nothing')
         max_abs, max_rel = np.max(errors, axis=0)
-        return Result(trace.name, self, label, float(max_abs), float(max_rel), rtol)
+        return Result(trace.name, self.name, label, float(max_abs), float(max_rel), rtol, self.norm, self.atol,
+                      self.reason)
 
     def _error(self, got, want, rtol):
         """(largest absolute error, largest relative error) of one array."""
@@ -135,21 +138,27 @@ class Stage:
 
 @dataclass(frozen=True)
 class Result:
-    """The largest errors of one stage on one part; `passed` judges them."""
+    """The largest errors of one stage, by name, on one part, and its tolerance; `passed` judges them.
+
+    All is text and numbers, as what one process tells another has to be.
+    """
 
     trace: str
-    stage: Stage
+    stage: str
     label: str
     max_abs: float
     max_rel: float
     rtol: float | None
+    norm: bool
+    atol: float
+    reason: str
 
     @property
     def passed(self) -> bool:
         return math.isfinite(self.max_abs) if self.rtol is None else self.max_rel <= self.rtol
 
     def __str__(self):
-        return (f'{self.trace}, {self.stage.name}, {self.label or "whole trace"}: largest absolute error '
+        return (f'{self.trace}, {self.stage}, {self.label or "whole trace"}: largest absolute error '
                 f'{self.max_abs:.3g}, relative {self.max_rel:.3g}, tolerance {tolerance_of([self])}')
 
 
@@ -198,27 +207,27 @@ def table(results: Iterable[Result]) -> list[tuple[str, ...]]:
     """One row per trace and stage, with the largest errors of all its parts."""
     groups: dict[tuple, list[Result]] = {}
     for result in results:
-        groups.setdefault((result.trace, result.stage.name), []).append(result)
+        groups.setdefault((result.trace, result.stage), []).append(result)
     return [_row(group) for group in groups.values()]
 
 
 def _row(group):
     failed = ' FAILED' if not all(r.passed for r in group) else ''
-    return (group[0].trace, group[0].stage.name, ' '.join(r.label.strip('_') or '-' for r in group),
+    return (group[0].trace, group[0].stage, ' '.join(r.label.strip('_') or '-' for r in group),
             f'{max(r.max_abs for r in group):.1e}', f'{max(r.max_rel for r in group):.1e}',
-            tolerance_of(group) + failed, group[0].stage.reason)
+            tolerance_of(group) + failed, group[0].reason)
 
 
 def tolerance_of(group: list[Result]) -> str:
     """The tolerance of one stage in words; smallest to largest where it depends on the part."""
-    stage, rtols = group[0].stage, sorted({r.rtol for r in group if r.rtol is not None})
+    first, rtols = group[0], sorted({r.rtol for r in group if r.rtol is not None})
     unbounded = [r.label for r in group if r.rtol is None]
     if not rtols:
         return 'none'
     if rtols == [0]:
         return 'equal'
     span = ' to '.join(f'{rtol:.2g}' for rtol in dict.fromkeys([rtols[0], rtols[-1]]))
-    span = f'norm {span}' if stage.norm else f'{span}, abs {stage.atol:.2g}'
+    span = f'norm {span}' if first.norm else f'{span}, abs {first.atol:.2g}'
     return f'{span}; none for {" ".join(unbounded)}' if unbounded else span
 
 
@@ -235,5 +244,4 @@ def to_text(rows: list[tuple[str, ...]]) -> list[str]:
 
 def to_markdown(rows: list[tuple[str, ...]]) -> str:
     """The table in Markdown."""
-    lines = [HEADER, tuple('---' for _ in HEADER), *rows]
-    return '\n'.join('| ' + ' | '.join(cell.replace('|', '\\|') for cell in row) + ' |' for row in lines) + '\n'
+    return markdown_table(HEADER, rows)

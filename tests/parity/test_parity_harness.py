@@ -88,6 +88,17 @@ def test_a_changed_number_fails_and_is_in_the_report(tmp_path):
     assert '| math_util | discount |' in (tmp_path / 'report.md').read_text()
 
 
+def test_the_table_is_the_same_from_two_processes(tmp_path):
+    for name in ('cg', 'math_util'):
+        shutil.copy(GOLDEN / f'{name}.npz', tmp_path)
+    reports = []
+    for options in ((), ('-n', '2')):
+        reports.append(tmp_path / f'report{len(reports)}.md')
+        run = run_parity(f'--golden={tmp_path}', f'--parity-report={reports[-1]}', *options)
+        assert run.returncode == 0, run.stdout + run.stderr
+    assert reports[0].read_text() == reports[1].read_text() and '| math_util | discount |' in reports[0].read_text()
+
+
 def test_a_folder_without_traces_is_one_line(tmp_path):
     run = run_parity(f'--golden={tmp_path}')
     assert run.returncode == pytest.ExitCode.USAGE_ERROR

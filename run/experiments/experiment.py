@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from run.jobs import Job
+from onpolicybaselines.bench.benchmarks import get_benchmark
+from run.experiments.jobs import Job
 
 
 class Method(NamedTuple):
@@ -21,23 +22,14 @@ class Method(NamedTuple):
 
 
 GAUSSIAN = Method('Gaussian', ('--policy=gaussian',), '#1f77b4')
-
-
 FROZEN = Method('Gaussian, frozen std', ('--policy=gaussian', '--fixed_logstd=True'), '#8fa3b5')
-
-
 GMM2 = Method('GMM, K=2', ('--policy=gmm', '--gmm_components=2'), '#f5a30a')
-
-
 GMM5 = Method('GMM, K=5', ('--policy=gmm', '--gmm_components=5'), '#2ca02c')
-
-
 FLOW = Method('flow', ('--policy=flow',), '#d62728')
 
-
-# Time steps as in onpolicybaselines/bench/benchmarks.py, which says where they come from; Swimmer has Reacher's.
-GYM = {'Reacher-v5': 1_000_000, 'Swimmer-v5': 1_000_000, 'Hopper-v5': 2_000_000, 'Walker2d-v5': 2_000_000,
-       'HalfCheetah-v5': 2_000_000, 'Ant-v5': 2_000_000, 'Humanoid-v5': 5_000_000}
+# Time steps by task; onpolicybaselines/bench/benchmarks.py says where they come from. Swimmer has Reacher's.
+_STEPS = {task['env_id']: task['num_timesteps'] for task in get_benchmark('TangAgrawal2018')['tasks']}
+GYM = {'Reacher-v5': _STEPS['Reacher-v5'], 'Swimmer-v5': _STEPS['Reacher-v5'], **_STEPS}
 
 
 def with_both_fishers(methods: dict[str, Method]) -> dict[str, Method]:

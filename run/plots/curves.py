@@ -19,10 +19,11 @@ import numpy as np
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from onpolicybaselines.bench import monitor
+from onpolicybaselines.common.files import replacing
 from onpolicybaselines.logger import read_csv
-from run.experiment import Experiment
-from run.figure import significant, table
-from run.jobs import LOGS, Job
+from run.experiments.experiment import Experiment
+from run.experiments.jobs import LOGS, Job
+from run.plots.tables import significant, table
 
 EPISODES = 100  # the last ones are the final performance
 WINDOW = 0.02   # of the steps: what a point of a curve averages over
@@ -136,7 +137,7 @@ def iqm(scores: np.ndarray) -> np.ndarray:
 def interval(func: Callable[..., np.ndarray], *scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """func(*scores), and its 95 % interval [2, ...] by resampling the runs of each task; scores [runs, tasks, ...]."""
     from rliable.library import get_interval_estimates
-    np.random.seed(0)  # rliable has no generator of its own
+    np.random.seed(0)  # noqa: NPY002 -- rliable has no generator of its own
     estimates, intervals = get_interval_estimates({'': scores[0] if len(scores) == 1 else list(scores)}, func,
                                                   reps=REPS)
     return estimates[''], intervals['']
@@ -418,7 +419,7 @@ def draw(experiment: Experiment, folder: str) -> None:
         if scores:
             plot_all_tasks(next(rest), experiment, scores, of=len(methods_of(experiment, runs)))
         _save(fig, f'{path}-iqm.png')
-    with open(f'{path}.md', 'w', encoding='utf-8') as fh:
+    with replacing(f'{path}.md', encoding='utf-8') as fh:
         fh.write(tables(experiment, runs))
     print(f'{path}.png, {path}-iqm.png, {path}.md')
 

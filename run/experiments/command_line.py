@@ -1,13 +1,15 @@
-"""The options that all figures have."""
+"""The command line of the figures: options that all have, packages they need, exit status."""
 import argparse
 import contextlib
 import importlib.util
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from onpolicybaselines.common.errors import UsageError
+
+SMOKE = 0.002  # scale of a figure that trains by no job: every path, nothing learned
 
 
 def parse_scale(text: str) -> str:
@@ -68,3 +70,25 @@ def check_installed(*packages: str) -> None:
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise UsageError(f"{', '.join(missing)} is not installed: pip install 'onpolicybaselines[plots,figures]'")
+
+
+def parse_args(name: str, title: str, seeds: int, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Of the command line of a figure that is no training curves; `scale` is a number, `folder` that of its results."""
+    args = figure_parser(name, title, seeds).parse_args(argv)
+    check_installed('matplotlib')
+    args.folder = args.folder or default_folder(name, args.scale)
+    smoke = args.scale == 'smoke'
+    args.scale, args.seeds = SMOKE if smoke else float(args.scale), args.seeds or (1 if smoke else seeds)
+    return args
+
+
+def run_figure(main: Callable[[], int | None]) -> int:
+    """main(); returns the exit status: main's, 130 after Ctrl-C, 2 after what a user can mend, said in a line."""
+    try:
+        return main() or 0
+    except KeyboardInterrupt:
+        print('interrupted; the same command begins again what was under way', file=sys.stderr)
+        return 130
+    except (UsageError, OSError) as e:
+        print(f'error: {e}', file=sys.stderr)
+        return 2

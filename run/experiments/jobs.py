@@ -1,5 +1,4 @@
-"""Experiments as grids of training runs: worker processes that train one run after another, and the command line that
-the figures share.
+"""Training runs as jobs: worker processes that train one run after another.
 
 A run is `python -m onpolicybaselines.run ...` into FOLDER/TASK/METHOD/seed_N; a worker calls the same function, so that
 TensorFlow is started once for many runs. Finished runs are skipped, interrupted ones begin again.
@@ -31,6 +30,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.files import replacing
 
 ENVIRONMENT = {'OPENAI_LOG_FORMAT': 'csv', 'OMP_NUM_THREADS': '1'}
 LOGS = ('progress.csv', '0.monitor.csv')  # the last one, once compressed, marks a finished run
@@ -156,10 +156,9 @@ def _output_to(path: str) -> Iterator[None]:
 
 def _compress(path: str) -> None:
     """Replace a file by path.gz, whose bytes depend on its content only."""
-    with open(path, 'rb') as source, open(path + '.new', 'wb') as target, \
+    with open(path, 'rb') as source, replacing(path + '.gz', 'wb') as target, \
             gzip.GzipFile(filename='', mode='wb', fileobj=target, mtime=0) as packed:
         shutil.copyfileobj(source, packed)
-    os.replace(path + '.new', path + '.gz')
     os.remove(path)
 
 
@@ -293,3 +292,8 @@ def _interrupts_for_this_process_only():
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
+def report_failed(jobs: Sequence[Job]) -> int:
+    """Print a line for each of the failed jobs; returns the exit status, 1 if there are some."""
+    for job in jobs:
+        print(f'failed: {job.folder}: {job.error()}', file=sys.stderr)
+    return 1 if jobs else 0

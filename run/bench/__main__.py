@@ -1,0 +1,41 @@
+"""What training costs (`python -m run.bench`): speed against the simulator's own, start-up, ranks, cost against work.
+
+Every measurement is a process of its own. Things to be compared are measured in turn, several times, and compared by
+their medians. Results are JSON lines in results/bench, tables in Markdown beside them.
+
+speed    steps per second of stepping the environment alone with random actions, drawn beforehand (raw), of TRPO with
+         each policy at the defaults for MuJoCo, without its first three updates, and of sb3-contrib's TRPO set to the
+         same work (if it is installed: the extra `bench`); one process, one core
+startup  seconds to the end of the first iteration, as multiples of those to import TensorFlow and its probability
+         library; memory
+profile  where the time of an iteration goes
+ranks    steps per second under mpirun
+acktr    where the time of a batch of continuous ACKTR goes: collecting 2500 steps, 25 updates of the critic, the rest
+cost     time of an update and memory against batch, action size, flow, network
+"""
+import argparse
+import json
+
+from run.bench.measurements import measure_here
+from run.bench.reports import ENVS, REPORTS
+
+
+def main() -> None:
+    """Measure, and print the tables."""
+    parser = argparse.ArgumentParser(prog='python -m run.bench', description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--what', nargs='+', choices=list(REPORTS), default=list(REPORTS))
+    parser.add_argument('--envs', nargs='+', default=ENVS)
+    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--folder', default='results/bench')
+    parser.add_argument('--measure', type=json.loads, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        measure_here(**args.measure)
+        return
+    for name in args.what:
+        REPORTS[name](args)
+
+
+if __name__ == '__main__':
+    main()

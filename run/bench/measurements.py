@@ -1,0 +1,161 @@
+"""What is measured, each in a process of its own: `python -m run.bench --measure` calls MEASUREMENTS."""
+import contextlib
+import json
+import os
+import resource
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import gymnasium as gym
+
+from onpolicybaselines.common.mpi_world import rank
+from onpolicybaselines.common.timing import timing
+
+SKIP = 3  # updates before the measured ones
+# the `timed` blocks of TRPO by the names they have in reports
+PHASES = {'computegrad': 'gradient', 'fvp': 'Fisher products', 'losses': 'line search', 'vf': 'value fit'}
+
+
+def raw(env: str, steps: int = 5000) -> dict:
+    """Steps per second of the environment alone, with random actions drawn beforehand."""
+    env = gym.make(env)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(steps)]
+    start = time.perf_counter()
+    for action in actions:
+        _, _, terminated, truncated, _ = env.step(action)
+        if terminated or truncated:
+            env.reset()
+    return {'steps_per_second': steps / (time.perf_counter() - start)}
+
+
+class Stopwatch:
+    """Seconds spent in wrapped functions, by name."""
+
+    def __init__(self):
+        self.seconds = defaultdict(float)
+
+    def wrap(self, name: str, function: Callable) -> Callable:
+        """`function`, timed."""
+        def timed(*args, **kwargs):
+            start = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds[name] += time.perf_counter() - start
+        return timed
+
+
+class _Timed(gym.Wrapper):
+    """Times the environment's steps and resets."""
+
+    def __init__(self, env, watch):
+        super().__init__(env)
+        self.step = watch.wrap('physics', env.step)
+        self.reset = watch.wrap('physics', env.reset)
+
+
+def trained(env: str, updates: int = 10, profile: bool = False, **options) -> dict:
+    """TRPO's steps per second over `updates` updates after the first three; seconds to the end of the first iteration;
+    MiB of memory at most; with `profile`, seconds per iteration by part."""
+    start = time.perf_counter()
+    import tensorflow  # noqa: F401
+    import tensorflow_probability  # noqa: F401
+    imported = time.perf_counter()
+    from onpolicybaselines import logger
+    from onpolicybaselines.common.mpi_world import size
+    from onpolicybaselines.trpo_mpi import defaults, trpo_mpi
+    watch, times = Stopwatch(), []
+
+    def callback(*_):
+        times.append(time.perf_counter())
+        if len(times) == SKIP + 1:
+            watch.seconds.clear()
+
+    options = {**defaults.mujoco(), 'xla': True, **options}
+    env = gym.make(env)
+    with logger.scoped_configure(format_strs=[]), _profiled(watch) if profile else contextlib.nullcontext():
+        trpo_mpi.learn(env=_Timed(env, watch) if profile else env, total_timesteps=0, max_iters=SKIP + updates, seed=0,
+                       callback=callback, **options)
+    seconds = (times[-1] - times[SKIP]) / updates
+    return {'steps_per_second': options['timesteps_per_batch'] * size() / seconds,
+            'import': imported - start, 'first_iteration': times[1] - start,
+            'memory_mib': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            'iteration': seconds, **{f'phase {PHASES.get(name, name)}': total / updates
+                                     for name, total in watch.seconds.items() if name != 'cg'}}
+
+
+@contextlib.contextmanager
+def _profiled(watch):
+    """Within, TRPO tells `watch` of its parts."""
+    from onpolicybaselines.common.policies import PolicyWithValue
+    actor = PolicyWithValue.actor
+    PolicyWithValue.actor = lambda *args: watch.wrap('actor', actor(*args))
+    try:
+        with timing() as watch.seconds:
+            yield
+    finally:
+        PolicyWithValue.actor = actor
+
+
+def acktr(env: str, updates: int = 8, **options) -> dict:
+    """Seconds per batch of continuous ACKTR by part, after its first three."""
+    from onpolicybaselines import logger
+    from onpolicybaselines.acktr import acktr_cont
+    watch, marks = Stopwatch(), []
+
+    class Done(Exception):
+        pass
+
+    def callback(values, _):
+        marks.append((time.perf_counter(), values['timesteps_so_far']))
+        if len(marks) == SKIP + 1:
+            watch.seconds.clear()
+        if len(marks) == SKIP + updates + 1:
+            raise Done
+
+    acktr_cont.rollout = watch.wrap('collect', acktr_cont.rollout)
+    acktr_cont.NeuralNetValueFunction.fit = watch.wrap('critic', acktr_cont.NeuralNetValueFunction.fit)
+    with logger.scoped_configure(format_strs=[]), contextlib.suppress(Done):
+        acktr_cont.learn(env=gym.make(env), total_timesteps=10**9, seed=0, callback=callback, **options)
+    (start, first), (end, last) = marks[SKIP], marks[-1]
+    return {'steps_per_second': (last - first) / (end - start), 'iteration': (end - start) / updates,
+            **{f'phase {name}': seconds / updates for name, seconds in watch.seconds.items()}}
+
+
+def sb3(env: str, updates: int = 10) -> dict:
+    """Steps per second of sb3-contrib's TRPO: the same batch, networks, conjugate gradients and fit."""
+    sys.modules['tensorflow'] = None  # tensorboard would load it, and its LLVM and torch's cannot be in one process
+    import torch
+    from sb3_contrib import TRPO
+    from stable_baselines3.common.callbacks import BaseCallback
+    torch.set_num_threads(1)
+    times = []
+
+    class Times(BaseCallback):
+        def _on_rollout_start(self):
+            times.append(time.perf_counter())
+
+        def _on_step(self):
+            return True
+
+    model = TRPO('MlpPolicy', gym.make(env), n_steps=1024, gamma=0.99, gae_lambda=0.98, target_kl=0.01, cg_max_steps=10,
+                 cg_damping=0.1, sub_sampling_factor=5, n_critic_updates=5, batch_size=64, learning_rate=1e-3, seed=0,
+                 policy_kwargs={'net_arch': [32, 32]}, device='cpu')
+    model.learn(1024 * (SKIP + updates + 1), callback=Times())
+    return {'steps_per_second': 1024 * updates / (times[SKIP + updates] - times[SKIP])}
+
+
+MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3, 'acktr': acktr}
+
+
+def measure_here(what: str, pin: bool, **options) -> None:
+    """Print the results of one of MEASUREMENTS as JSON; pin: on one core."""
+    if pin:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    result = MEASUREMENTS[what](**options)
+    if rank() == 0:
+        print(json.dumps(result), flush=True)

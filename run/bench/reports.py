@@ -1,0 +1,140 @@
+"""The reports: cases to measure in turn, and a table of what they gave."""
+import argparse
+import importlib.util
+import os
+
+import numpy as np
+
+from run.bench.measurements import PHASES
+from run.bench.record import Record, measure
+
+POLICIES = {'Gaussian': {'policy': 'gaussian'}, 'GMM K=5': {'policy': 'gmm', 'gmm_components': 5},
+            'flow': {'policy': 'flow'}}
+ENVS = ('Hopper-v5', 'HalfCheetah-v5', 'Reacher-v5', 'Humanoid-v5')
+
+
+def speed(args: argparse.Namespace) -> None:
+    """Steps per second against the simulator's and sb3-contrib's."""
+    record = Record(args.folder, 'speed')
+    cases = {}
+    for env in args.envs:
+        cases[f'{env} raw'] = {'what': 'raw', 'env': env}
+        cases |= {f'{env} {name}': {'what': 'trained', 'env': env, **options} for name, options in POLICIES.items()}
+        if importlib.util.find_spec('sb3_contrib'):
+            cases[f'{env} sb3'] = {'what': 'sb3', 'env': env}
+    medians = record.measure_in_turn(cases, args.repeats)
+    rates = {case: result['steps_per_second'] for case, result in medians.items()}
+    rows = [('task', 'raw, steps/s', *(f'{name} / raw' for name in POLICIES), 'Gaussian / sb3-contrib', 'spread')]
+    for env in args.envs:
+        base, other = rates[f'{env} raw'], rates.get(f'{env} sb3')
+        rows.append((env, f'{base:.0f}', *(f'{rates[f"{env} {name}"] / base:.2f}' for name in POLICIES),
+                     f'{rates[f"{env} Gaussian"] / other:.1f}' if other else '-',
+                     f'{max(record.spread(case) for case in cases if case.startswith(env)):.0%}'))
+    record.table(*rows)
+
+
+def startup(args: argparse.Namespace) -> None:
+    """First iteration against imports, on a first start and on later ones; memory."""
+    record = Record(args.folder, 'startup')
+    cases = {f'{name}, {xla}': {'what': 'trained', 'env': 'Hopper-v5', 'updates': 1, 'xla': xla != 'plain', **options,
+                                **({} if xla == 'XLA, later' else {'cache': ''})}
+             for name, options in POLICIES.items() for xla in ('plain', 'XLA, first', 'XLA, later')}
+    for options in cases.values():  # fill the cache
+        if 'cache' not in options:
+            measure(**options)
+    medians = record.measure_in_turn(cases, args.repeats)
+    record.table(('policy', 'imports, s', 'first iteration / imports', 'memory, MiB'),
+                 *((case, f'{r["import"]:.1f}', f'{r["first_iteration"] / r["import"]:.1f}', f'{r["memory_mib"]:.0f}')
+                   for case, r in medians.items()))
+
+
+def profile(args: argparse.Namespace) -> None:
+    """Milliseconds of one iteration by part."""
+    record = Record(args.folder, 'profile')
+    cases = {f'{env} {name}': {'what': 'trained', 'env': env, 'profile': True, **options}
+             for env in args.envs for name, options in POLICIES.items()}
+    medians = record.measure_in_turn(cases, args.repeats)
+    parts = ('physics', 'actor', 'other sampling', *PHASES.values(), 'rest')
+    rows = [('task', *parts, 'sum, ms')]
+    for case, result in medians.items():
+        ms = {key.removeprefix('phase '): 1000 * value for key, value in result.items() if key.startswith('phase ')}
+        sampling, whole = ms.pop('sampling'), 1000 * result['iteration']
+        ms['other sampling'] = sampling - ms['physics'] - ms['actor']
+        ms['rest'] = whole - sum(ms.values())
+        rows.append((case, *(f'{ms.get(part, 0.):.1f}' for part in parts), f'{whole:.0f}'))
+    record.table(*rows)
+
+
+def acktr_profile(args: argparse.Namespace) -> None:
+    """Milliseconds of one batch of continuous ACKTR by part."""
+    record = Record(args.folder, 'acktr')
+    cases = {name: {'what': 'acktr', 'env': 'Hopper-v5', **options} for name, options in POLICIES.items()}
+    rows = [('policy', 'collecting, ms', 'critic', 'rest', 'updates / collecting')]
+    for case, result in record.measure_in_turn(cases, args.repeats).items():
+        collect, critic = result['phase collect'], result['phase critic']
+        rest = result['iteration'] - collect - critic
+        rows.append((case, *(f'{1000 * seconds:.0f}' for seconds in (collect, critic, rest)),
+                     f'{(critic + rest) / collect:.2f}'))
+    record.table(*rows)
+
+
+def ranks(args: argparse.Namespace) -> None:
+    """Steps per second of 1, 2 and 8 ranks on this machine's cores."""
+    record = Record(args.folder, 'ranks')
+    cases = {f'{name}, np={n}': {'what': 'trained', 'env': 'Hopper-v5', 'ranks': n, **POLICIES[name]}
+             for name in ('Gaussian', 'flow') for n in (1, 2, 8)}
+    medians = record.measure_in_turn(cases, args.repeats)
+    rates = {case: result['steps_per_second'] for case, result in medians.items()}
+    record.table(('policy', 'np=1, steps/s', 'np=2 / np=1', 'np=8 / np=2', 'cores'),
+                 *((name, f'{rates[f"{name}, np=1"]:.0f}', f'{rates[f"{name}, np=2"] / rates[f"{name}, np=1"]:.2f}',
+                    f'{rates[f"{name}, np=8"] / rates[f"{name}, np=2"]:.2f}', os.cpu_count())
+                   for name in ('Gaussian', 'flow')))
+
+
+WORK = {  # option: (values, policy, task)
+    'timesteps_per_batch': ((1024, 4096, 16384, 65536), 'flow', 'Hopper-v5'),
+    'flow_layers': ((1, 2, 4, 8, 16), 'flow', 'Hopper-v5'),
+    'flow_units': ((3, 8, 16, 32, 64), 'flow', 'Hopper-v5'),
+    'num_hidden': ((32, 64, 128, 256, 512), 'Gaussian', 'Hopper-v5'),
+    'action size': (('InvertedPendulum-v5', 'Reacher-v5', 'Hopper-v5', 'HalfCheetah-v5', 'Humanoid-v5'), 'flow', None),
+}
+ACTION_SIZES = {'InvertedPendulum-v5': 1, 'Reacher-v5': 2, 'Hopper-v5': 3, 'HalfCheetah-v5': 6, 'Humanoid-v5': 17}
+
+
+def cost(args: argparse.Namespace) -> None:
+    """Update time and memory against work: a table, and a plot in logarithms."""
+    record = Record(args.folder, 'cost')
+    cases = {}
+    for option, (values, name, env) in WORK.items():
+        for value in values:
+            work = {'env': env, option: value} if env else {'env': value}
+            cases[f'{option}={value}'] = {'what': 'trained', 'updates': 2, 'profile': True, **POLICIES[name], **work}
+    medians = record.measure_in_turn(cases, args.repeats)
+    rows = [('work', 'update, ms', 'steps/s', 'memory, MiB')]
+    for case, result in medians.items():
+        update = 1000 * (result['iteration'] - result['phase sampling'])
+        rows.append((case, f'{update:.0f}', f'{result["steps_per_second"]:.0f}', f'{result["memory_mib"]:.0f}'))
+    record.table(*rows)
+    _plot_cost(medians, os.path.join(args.folder, 'cost.png'))
+
+
+def _plot_cost(medians, path):
+    import matplotlib
+    matplotlib.use('agg')
+    import matplotlib.pyplot as plt
+    figure, axes = plt.subplots(1, len(WORK), figsize=(3 * len(WORK), 3), sharey=True, layout='constrained')
+    for ax, (option, (values, name, _)) in zip(axes, WORK.items(), strict=True):
+        x = np.array([ACTION_SIZES.get(value, value) for value in values], float)
+        results = [medians[f'{option}={value}'] for value in values]
+        y = [1000 * (result['iteration'] - result['phase sampling']) for result in results]
+        ax.loglog(x, y, 'o-', label='update')
+        ax.loglog(x, y[0] * x / x[0], ':', color='grey', label='in proportion')
+        ax.set(xlabel=option, title=name)
+        ax.set_xticks(x, [f'{value:.0f}' for value in x])
+        ax.minorticks_off()
+    axes[0].set_ylabel('update, ms')
+    axes[0].legend()
+    figure.savefig(path, dpi=110)
+
+
+REPORTS = {'speed': speed, 'startup': startup, 'profile': profile, 'acktr': acktr_profile, 'ranks': ranks, 'cost': cost}
