@@ -50,8 +50,8 @@ class Item:
 
     @property
     def needs_reason(self) -> bool:
-        """Whether it is not as it was upstream."""
-        return self.status != 'same'
+        """Whether it is not as it was upstream; tests among upstream's functions are not mirrored."""
+        return self.status != 'same' and not self.name.startswith('test_')
 
 
 class Figures(NamedTuple):
@@ -158,7 +158,12 @@ def _pair(left: Sequence[Section], right: Sequence[Section], file: str) -> list[
     for key, section in mine.items():
         if key not in theirs:
             items[key] = Item(section.name, None, section, file)
-            order.insert(order.index(previous) + 1 if previous else 0, key)
+            owner = previous[0].rpartition('.')[0] if previous else ''
+            place = order.index(previous) + 1 if previous else 0
+            while owner and not section.name.startswith(f'{owner}.') and place < len(order) and (
+                    order[place][0].startswith(f'{owner}.')):
+                place += 1  # a class is left behind whole
+            order.insert(place, key)
         previous = key
     return [items[key] for key in order]
 
@@ -191,7 +196,8 @@ def _find_alike(item: Item, file: str, free: dict[tuple[str, int], Section]) -> 
             continue
         shared = sum(weights[text] * count for text, count in (theirs & Counter(section.texts[1:])).items())
         is_namesake = section.name.rpartition('.')[2].lower() == last.lower() and place[0] == file
-        if (shared >= MOVED_AWAY and shared >= ALIKE * total) or (is_namesake and shared >= MOVED):
+        least = max(MOVED_ALONE if shared == total else MOVED_AWAY, ALIKE * total)
+        if shared >= (MOVED if is_namesake else least):
             worth = shared / max(1, total) + is_namesake
             if worth > best:
                 best, best_place = worth, place
@@ -301,9 +307,15 @@ def _judge(item: Item, file: str, upstream: Package, ours: Package) -> None:
     elif item.entries[0] != item.entries[1]:
         item.status = 'changed'
     else:
-        item.status = 'same' if item.left.texts == item.right.texts else 'behaviour'
+        item.status = 'same' if _body(item.left) == _body(item.right) else 'behaviour'
     if named.kind == 'value' and '.' in item.name:
         item.status = 'behaviour' if item.needs_reason else 'same'
+
+
+def _body(section: Section) -> list[str]:
+    """What a section states, whatever name it has."""
+    name = section.name.rpartition('.')[2]
+    return [text.replace(f'def {name}(', 'def (', 1) if section.kind == 'def' else text for text in section.texts]
 
 
 def _reason(item: Item, items: Sequence[Item], notes: Mapping[str, Note]) -> Note | None:

@@ -40,7 +40,7 @@ class Package:
     @functools.cache  # noqa: B019
     def sections(self, file: str) -> list[Section]:
         """What a file is made of."""
-        return sections(self.text(file))
+        return sections(self.text(file), file)
 
     @functools.cache  # noqa: B019
     def module(self, file: str) -> Module:

@@ -110,8 +110,8 @@ def _section(site: Site, file: str, item: Item, table: str, name: str) -> str:
     if item.left and item.moved[0]:
         counts.append(f'{len(item.moved[0])} moved')
     head = (f'<h2><a href="#{name}">{html.escape(_title(item))}</a> '
-            f'<span class="is-{item.status}">{item.status}</span> {_where(item, file)}<small>{", ".join(counts)}</small>'
-            f'<span class="links">{" ".join(links)}</span></h2>')
+            f'<span class="is-{item.status}">{item.status}</span> {_where(item, file)}'
+            f'<small>{", ".join(counts)}</small><span class="links">{" ".join(links)}</span></h2>')
     signatures = _signatures(item) if item.status == 'changed' else ''
     body = head + signatures + _why(item)
     if table and item.status == 'same' and not item.is_moved and len(item.left.lines) > MIN_FOLD:

@@ -48,10 +48,10 @@ class Section(NamedTuple):
         return [statement.text for statement in self.statements]
 
 
-def sections(code: str) -> list[Section]:
-    """The sections of a source, in order."""
+def sections(code: str, file: str = '<unknown>') -> list[Section]:
+    """The sections of a source, in order; `file` is for error messages."""
     lines = code.split('\n')
-    pieces = list(_pieces(ast.parse(code).body))
+    pieces = list(_pieces(ast.parse(code, file).body))
     starts = [0, *(_first_line(nodes[0], lines) for *_, nodes in pieces[1:]), len(lines)]
     return [Section(name, kind, names, nodes[0].lineno - 1, range(start, max(start, stop)), nodes,
                     tuple(statements(_own(nodes, kind))))
