@@ -8,6 +8,7 @@ STEPS ?= 100000
 RUN ?= runs/$(ENV)-$(POLICY)
 GOLDEN ?= tests/golden
 UPSTREAM ?=
+ACKTR ?=
 SCALE ?= 1
 SEEDS ?=
 J ?=
@@ -42,8 +43,8 @@ lint: install  ## ruff
 parity: install  ## compare with recorded numbers of the TensorFlow 1 originals (GOLDEN=folder REPORT=file.md)
 	$(BIN)/python -m pytest tests/parity --golden=$(GOLDEN) $(if $(REPORT),--parity-report=$(REPORT))
 
-diff: install  ## side-by-side pages against a checkout of openai/baselines (UPSTREAM=folder), into diff/
-	$(BIN)/python -m run.diff $(UPSTREAM)
+diff: install  ## pages beside a checkout of openai/baselines, into diff/ (UPSTREAM=folder, ACKTR=one of its old_acktr_cont)
+	$(BIN)/python -m run.diff $(UPSTREAM) $(ACKTR)
 
 bench: install  ## speed of training against the simulator's and sb3-contrib's (WHAT="speed profile ...")
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
