@@ -7,10 +7,10 @@ from gymnasium import spaces
 
 from onpolicybaselines.a2c import utils
 from onpolicybaselines.common.distributions import make_pdtype
-from onpolicybaselines.common.sampling import entropy_noise, entropy_of
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.common.policy import batch_placeholders
+from onpolicybaselines.common.sampling import entropy_noise, entropy_of
 
 
 def plain_returns(rewards, dones, gamma):
