@@ -11,6 +11,7 @@ UPSTREAM ?=
 SCALE ?= 1
 SEEDS ?=
 J ?=
+WORKERS ?= -n 2 --dist worksteal
 FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7
 
 .DEFAULT_GOAL := help
@@ -31,10 +32,10 @@ train: install  ## the main job: TRPO, flow policy, Hopper-v5, two ranks (set EN
 		--num_timesteps=$(STEPS) --log_path=$(RUN) --save_path=$(RUN)/model.npz
 
 test: install  ## the tests (a quarter of an hour at most on two cores)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 test-slow: install  ## the tests that train to a result, too
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	$(BIN)/python -m pytest $(WORKERS) -m 'slow or not slow'
 
 lint: install  ## ruff
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ extras = {
     'bench': ['sb3-contrib'],
     'figures': ['rliable'],
 }
-extras['test'] = ['pytest', 'pytest-timeout', 'hypothesis', 'build', 'wheel', 'setuptools',
+extras['test'] = ['pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis', 'build', 'wheel', 'setuptools',
                   *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff', 'figures')
                     for package in extras[extra])]
 extras['dev'] = ['ruff', *extras['fast'], *extras['test']]
