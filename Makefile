@@ -35,7 +35,7 @@ test: install  ## the tests (a quarter of an hour at most on two cores; J=4: in 
 	$(BIN)/python -m pytest -n $(or $(J),2) --dist worksteal
 
 test-slow: install  ## the tests that train to a result, too
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	$(BIN)/python -m pytest -n $(or $(J),2) --dist worksteal -m 'slow or not slow'
 
 lint: install  ## ruff
 	$(BIN)/ruff check .

@@ -67,10 +67,10 @@ def test_sweep_of_policies(isa):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize('isa', ISAS)
-def test_long_sweep_of_policies(isa):
-    in_a_process(isa, HERE / 'xla_sweep.py', 'long')
+@pytest.mark.parametrize('part', range(8))
+def test_long_sweep_of_policies(part, isa):
+    in_a_process(isa, HERE / 'xla_sweep.py', 'long', part)
 
 
 def test_concat_is_concatenation_to_the_second_derivative():

@@ -1,8 +1,10 @@
 """Compiled against uncompiled functions of TRPO, for policies of many shapes; prints those that differ.
 
-    XLA_FLAGS=--xla_cpu_max_isa=AVX2 python tests/common/xla_sweep.py short|long
+    XLA_FLAGS=--xla_cpu_max_isa=AVX2 python tests/common/xla_sweep.py short
+    XLA_FLAGS=--xla_cpu_max_isa=AVX2 python tests/common/xla_sweep.py long PART    # of PARTS, from 0
 
-ends with status 1 if any does. A process of its own, since XLA reads its flags once.
+ends with status 1 if any does. A process of its own, since XLA reads its flags once; the long sweep in parts, since one
+process can hold some hundreds of compiled programs (each maps memory, and Linux counts the maps).
 """
 import itertools
 import sys
@@ -21,6 +23,9 @@ SHORT = [('gaussian', {}, 3, 'float32', 40, 'hessian'), ('gaussian', {}, 6, 'flo
          ('gmm', {'gmm_components': 6}, 1, 'float64', 40, 'hessian'),       # likewise
          ('gmm', {'gmm_components': 2}, 3, 'float32', 205, 'gauss_newton'),
          ('flow', {'flow_layers': 1}, 2, 'float32', 40, 'gauss_newton')]
+
+
+PARTS = 8
 
 
 def long_sweep():
@@ -64,8 +69,8 @@ def differs(policy, options, size, dtype, n, fisher):
     return bool(warnings)
 
 
-def main(which):
-    cases = SHORT if which == 'short' else list(long_sweep())
+def main(which, part=None):
+    cases = SHORT if which == 'short' else list(long_sweep())[int(part)::PARTS]
     wrong = [case for case in cases if differs(*case)]
     for case in wrong:
         print('differs:', *case)
