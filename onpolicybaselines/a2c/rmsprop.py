@@ -13,7 +13,7 @@ from onpolicybaselines.common.state import State, check_shapes
 from onpolicybaselines.common.variables import split_like
 
 
-class RMSPropOptimizer(object):
+class RMSPropOptimizer:
     """RMSProp (Tieleman & Hinton 2012) as TensorFlow 1 has it: the mean square begins at 1, and has epsilon added below
     the root.
 

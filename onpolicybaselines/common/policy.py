@@ -21,7 +21,7 @@ from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0
 from onpolicybaselines.common.variables import VariableStore, variable_scope
 
 
-class Policy(object):
+class Policy:
     """Action distribution as a function of observations, with its variables.
 
     B: batch. Observations are given as the space has them, single or batched. `recurrent`: whether the distribution

@@ -15,7 +15,7 @@ class NoClosedFormError(TypeError):
     """A quantity was asked for that has no closed form; the message names the estimator to use instead."""
 
 
-class SampledPd(object):
+class SampledPd:
     """What `Pd` adds to upstream's.
 
     dist: the TFP distribution, batch shape [B].
@@ -47,7 +47,7 @@ class SampledPd(object):
         return tf.reduce_mean(tf.reshape(tiled.neglogp(tiled.sample(noise)), [n, -1]), axis=0)
 
 
-class NoClosedForms(object):
+class NoClosedForms:
     """Before `Pd` in the bases of a family whose divergence and entropy are known by estimates only."""
 
     has_analytic_kl = False
@@ -62,7 +62,7 @@ class NoClosedForms(object):
         raise NoClosedFormError(f'{type(self).__name__} has no closed-form entropy: use sampled_entropy(n)')
 
 
-class NoisePdType(object):
+class NoisePdType:
     """What `PdType` adds to upstream's.
 
     own_state_network: the family reads the encoded observation itself instead of the policy network's latent.
