@@ -19,7 +19,7 @@ class Side(NamedTuple):
     text     the whole file
     section  what of it is shown
     kept     statements that the other side has beside them, in the order of its ones
-    moved    {line: where its code is on the other side}
+    moved    {place of a statement: where it is on the other side}
     number   HTML of a line number, of the line from 0
     link     HTML of a link to where code is on the other side
     """
@@ -27,7 +27,7 @@ class Side(NamedTuple):
     text: Text
     section: Section
     kept: Sequence[int]
-    moved: Mapping[int, Place]
+    moved: Mapping[tuple[int, str], Place]
     number: Callable[[int], str]
     link: Callable[[Place], str]
 
@@ -43,7 +43,7 @@ class Side(NamedTuple):
         """'kept', 'moved' or 'changed' for each line with code."""
         kinds = {}
         for number, statement in enumerate(self.section.statements):
-            kind = 'kept' if number in self.kept else 'moved' if statement.lines[0] in self.moved else 'changed'
+            kind = 'kept' if number in self.kept else 'moved' if statement.place in self.moved else 'changed'
             for line in statement.lines:
                 if kinds.get(line) != 'changed':
                     kinds[line] = kind
@@ -119,8 +119,8 @@ def _marks(sides: Sequence[Side], kinds: Sequence[Mapping[int, str]], aligned: S
 def _links(side: Side) -> dict[int, str]:
     """A link at the first line of each run of moved statements."""
     links, last, kinds = {}, None, side.kinds()
-    for line, place in sorted(side.moved.items()):
-        if kinds.get(line) == 'moved':
+    for (line, _), place in sorted(side.moved.items()):
+        if kinds.get(line) == 'moved' and line not in links:
             if not (last and last.file == place.file and 0 < place.line - last.line <= 5):
                 links[line] = side.link(place)
             last = place

@@ -1,4 +1,5 @@
 """What became of upstream's functions and statements: kept, moved, changed, dropped; what was added; the reasons."""
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,8 +99,8 @@ class Comparison(NamedTuple):
 
 
 def compare(upstream: Mapping[str, Package], ours: Package, notes: Mapping[str, Mapping[str, Note]]
-            ) -> tuple[dict[str, Comparison], list[str], dict[str, dict[int, Place]]]:
-    """({mirrored file: comparison}, errors of the general rows, {file of ours: {line: where its code was upstream}}).
+            ) -> tuple[dict[str, Comparison], list[str], dict[str, dict[tuple, Place]]]:
+    """({mirrored file: comparison}, errors of the general rows, {file of ours: {place of a statement: where it was}}).
 
     upstream: the package that each mirrored file is in.
     """
@@ -141,10 +142,10 @@ def compare(upstream: Mapping[str, Package], ours: Package, notes: Mapping[str, 
 
 
 def _keys(sections: Sequence[Section]) -> dict[tuple, Section]:
-    """Sections by name; code without one by how it begins; the same again by its number."""
+    """Sections by name; code without one by its first two words; the same again by its number."""
     count, keys = Counter(), {}
     for section in sections:
-        key = (section.name, section.texts[0].partition('(')[0] if section.kind == 'code' and section.texts else '')
+        key = (section.name, *(re.findall(r'\w+', section.texts[0])[:2] if section.kind == 'code' else ()))
         keys[*key, count[key]] = section
         count[key] += 1
     return keys
@@ -229,8 +230,8 @@ def _share_code(items: Sequence[Item], file: str, everything: Mapping[str, Seque
 # ================================================================
 
 
-def _match(items: Mapping[str, Sequence[Item]], ours: Package) -> dict[str, dict[int, Place]]:
-    """Find the statements that stayed and those that moved; returns {file of ours: {line: where it was upstream}}."""
+def _match(items: Mapping[str, Sequence[Item]], ours: Package) -> dict[str, dict[tuple, Place]]:
+    """Find the statements that stayed and those that moved; returns {file of ours: {place: where it was upstream}}."""
     taken, origins = set(), defaultdict(dict)  # (file, first line of a section, number of the statement)
     for file, some in items.items():
         for item in some:
@@ -260,9 +261,9 @@ def _match(items: Mapping[str, Sequence[Item]], ours: Package) -> dict[str, dict
 def _note_move(left: Section, i: int, right: Section, j: int, file: str, other: str, moved: tuple,
                origins: dict) -> None:
     """Statement i of `left`, in `file`, is statement j of `right`, in `other`."""
-    mine, theirs = right.statements[j].lines[0], left.statements[i].lines[0]
-    moved[0][i], moved[1][j] = Place(other, mine), Place(file, theirs)
-    origins[other][mine] = Place(file, theirs)
+    mine, theirs = right.statements[j], left.statements[i]
+    moved[0][i], moved[1][j] = Place(other, mine.lines[0]), Place(file, theirs.lines[0])
+    origins[other][mine.place] = Place(file, theirs.lines[0])
 
 
 def _moves(item: Item, file: str, places: Mapping, taken: set) -> Iterator[tuple[int, tuple[str, Section, int]]]:

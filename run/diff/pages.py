@@ -30,7 +30,7 @@ class Site(NamedTuple):
     ours: Package
     revision: str
     comparisons: Mapping[str, Comparison]
-    origins: Mapping[str, Mapping[int, Place]]
+    origins: Mapping[str, Mapping[tuple, Place]]
 
 
 def write_pages(site: Site, out: Path) -> int:
@@ -77,7 +77,7 @@ def _sections(site: Site, file: str, texts: dict[str, Text]) -> Iterator[str]:
         if item.right and item.file not in texts:
             texts[item.file] = Text(site.ours.text(item.file))
         left = item.left and Side(theirs, item.left, [i for i, _ in item.pairs],
-                                  {} if item.is_moved else _lines(item.left, item.moved[0]),
+                                  {} if item.is_moved else _places(item.left, item.moved[0]),
                                   lambda line: _upstream_number(site, file, line), _to_ours)
         right = item.right and not item.shown_at and Side(
             texts[item.file], item.right, [j for _, j in item.pairs], site.origins.get(item.file, {}),
@@ -86,9 +86,9 @@ def _sections(site: Site, file: str, texts: dict[str, Text]) -> Iterator[str]:
         yield _section(site, file, item, table, _id(item.name, ids))
 
 
-def _lines(section: Section, moved: Mapping[int, Place]) -> dict[int, Place]:
-    """{first line of a statement: where it is now}."""
-    return {section.statements[number].lines[0]: place for number, place in moved.items()}
+def _places(section: Section, moved: Mapping[int, Place]) -> dict[tuple[int, str], Place]:
+    """{place of a statement: where it is now}."""
+    return {section.statements[number].place: place for number, place in moved.items()}
 
 
 def _id(name: str, ids: set[str]) -> str:
@@ -112,7 +112,8 @@ def _section(site: Site, file: str, item: Item, table: str, name: str) -> str:
     head = (f'<h2><a href="#{name}">{html.escape(_title(item))}</a> '
             f'<span class="is-{item.status}">{item.status}</span> {_where(item, file)}'
             f'<small>{", ".join(counts)}</small><span class="links">{" ".join(links)}</span></h2>')
-    signatures = _signatures(item) if item.status == 'changed' else ''
+    has_init = any(other.name == f'{item.name}.__init__' for other in site.comparisons[file].items)  # and shows them
+    signatures = _signatures(item) if item.status == 'changed' and not has_init else ''
     body = head + signatures + _why(item)
     if table and item.status == 'same' and not item.is_moved and len(item.left.lines) > MIN_FOLD:
         table = f'<details class="fold"><summary>statements as upstream</summary>{table}</details>'
@@ -203,7 +204,8 @@ def file_page(site: Site, file: str, before: str | None, after: str | None, body
         '<small>upstream has no such file</small>'
     mine = f'{site.ours.folder.name}/{file} <small>{site.revision}</small>'
     names = re.findall(r'<section id="([^"]+)" ?(?:data-status="(\w+)")?', body)
-    outline = '\n'.join(f'<li><a href="#{name}" class="is-{status or "same"}">{name}</a>' for name, status in names)
+    outline = '\n'.join(f'<li><a href="#{name}" class="is-{status or "same"}">{_label(name)}</a>'
+                        for name, status in names)
     figures = f'<p class="figures">{_figures_line(site.comparisons[file].figures)}</p>' if mirrored else ''
     return page(file, f'''<header>
 <nav><span><a href="index.html">all files</a> &ensp; {previous}</span><span>{following}</span></nav>
@@ -218,6 +220,11 @@ def file_page(site: Site, file: str, before: str | None, after: str | None, body
 {body}
 </main>
 </div>''')
+
+
+def _label(name: str) -> str:
+    """An id in the outline."""
+    return re.sub(r'^import(-\d+)?$', 'imports', re.sub(r'\*(-\d+)?$', '(code)', name))
 
 
 def _figures_line(figures: Figures) -> str:

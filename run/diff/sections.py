@@ -17,6 +17,11 @@ class Statement(NamedTuple):
     lines: range
 
     @property
+    def place(self) -> tuple[int, str]:
+        """What tells it from others in its file: several may be in a line."""
+        return self.lines[0], self.text
+
+    @property
     def weight(self) -> int:
         """How many letters and digits it has."""
         return len(re.sub(r'\W', '', self.text))
