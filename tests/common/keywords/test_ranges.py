@@ -12,7 +12,8 @@ from onpolicybaselines.common.keywords.signatures import keywords_of
 
 
 def learn(steps: Positive[int], lr: Positive[float] | Callable = 1., coef: NonNegative[float] = 0.,
-          gamma: Fraction = .9, limit: Positive[int] | None = None, other: 'NonNegative[int] | None' = None, name: str = '',
+          gamma: Fraction = .9, limit: Positive[int] | None = None, other: 'NonNegative[int] | None' = None,
+          name: str = '',
           angle: Annotated[float, Range('lie within (-pi, pi]', -math.pi, including=False, high=math.pi)] = 0.,
           noted: Annotated[float, 'a note'] = 0.):
     pass
