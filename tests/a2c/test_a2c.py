@@ -342,7 +342,7 @@ def updates(rank=0, size=1):
     model, batch = model_and_batch('CartPole-v1', nenv=8)
     for _ in range(3):
         losses = model.train(*(x if x is None else np.split(x, size)[rank] for x in batch))
-    return losses.tolist(), theta_of(model).tolist()
+    return [float(loss) for loss in losses], theta_of(model).tolist()
 
 
 RANKS = '''
