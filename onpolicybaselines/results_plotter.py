@@ -5,19 +5,17 @@
 One panel a task, one curve a kind of run: the mean over its seeds with a band of one standard deviation.
 Source: openai/baselines `results_plotter.py`.
 """
-import argparse
 import os.path as osp
-import re
 import sys
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import matplotlib
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas
 from matplotlib.ticker import EngFormatter
 
-from onpolicybaselines.common import plot_util
+from onpolicybaselines.common import plot_util, plotting
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.plot_util import COLORS, Result
 
@@ -27,17 +25,13 @@ X_WALLTIME = 'walltime_hrs'
 Y_REWARD = 'reward'
 Y_TIMESTEPS = 'timesteps'
 POSSIBLE_X_AXES = [X_TIMESTEPS, X_EPISODES, X_WALLTIME]
-POSSIBLE_Y_AXES = [Y_REWARD, Y_TIMESTEPS]
 EPISODES_WINDOW = 100
-
-_X_LABELS = {X_TIMESTEPS: 'Environment timesteps', X_EPISODES: 'Episodes', X_WALLTIME: 'Wall time (hours)'}
-_Y_LABELS = {Y_REWARD: 'Episode return', Y_TIMESTEPS: 'Episode length (timesteps)'}
 
 
 def ts2xy(ts: pandas.DataFrame, xaxis: str, yaxis: str) -> tuple[np.ndarray, np.ndarray]:
     """The curve (x, y), one point an episode, of a monitor table `ts`.
 
-    xaxis: one of POSSIBLE_X_AXES. yaxis: one of POSSIBLE_Y_AXES. Raises UsageError for other names.
+    xaxis: one of POSSIBLE_X_AXES. yaxis: Y_REWARD or Y_TIMESTEPS. Raises UsageError for other names.
     """
     if xaxis == X_TIMESTEPS:
         x = np.cumsum(ts.l.values)
@@ -52,7 +46,7 @@ def ts2xy(ts: pandas.DataFrame, xaxis: str, yaxis: str) -> tuple[np.ndarray, np.
     elif yaxis == Y_TIMESTEPS:
         y = ts.l.values
     else:
-        raise UsageError(f'no y axis {yaxis!r}: use one of {", ".join(POSSIBLE_Y_AXES)}')
+        raise UsageError(f'no y axis {yaxis!r}: use one of {", ".join(plotting.Y_LABELS)}')
     return x, y
 
 
@@ -60,40 +54,23 @@ def plot_curves(xy_list: Sequence[tuple[np.ndarray, np.ndarray]], xaxis: str, ya
                 title: str) -> plt.Figure:
     """Plot single runs: a dot for each episode, a line for the mean of the last EPISODES_WINDOW episodes."""
     fig, ax = plt.subplots(figsize=(8, 3), layout='constrained')
-    for i, (x, y) in enumerate(xy_list):
+    maxx = max(xy[0][-1] for xy in xy_list)
+    minx = 0
+    for (i, (x, y)) in enumerate(xy_list):
         color = COLORS[i % len(COLORS)]
         ax.scatter(x, y, s=2, color=color, alpha=.3)
         ax.plot(x, plot_util.smooth(y, EPISODES_WINDOW - 1, mode='causal'), color=color)
-    ax.set_xlim(0, max(x[-1] for x, _ in xy_list))
+    ax.set_xlim(minx, maxx)
     ax.set_title(title)
-    ax.set_xlabel(_X_LABELS[xaxis])
-    ax.set_ylabel(_Y_LABELS[yaxis])
+    ax.set_xlabel(plotting.X_LABELS[xaxis])
+    ax.set_ylabel(plotting.Y_LABELS[yaxis])
     ax.grid(True, alpha=.3)
     return fig
 
 
 def split_by_task(taskpath: Result) -> str:
     """The task of a run: the env_id in its monitor file, or else the last <Name>-v<digits> in its path, or ''."""
-    if taskpath.monitor is not None:
-        env_id = taskpath.monitor.attrs['headers'][0].get('env_id')
-        if env_id:
-            return env_id
-    return ''.join(re.findall(r'[^-_/]+-v\d+(?![^-_/])', taskpath.dirname)[-1:])
-
-
-def group_by_path(result: Result, root: str) -> str:
-    """What kind of run this is, going by its path below `root` with its seed and task taken out.
-
-    The seed is at the end, as `-0`, `_seed0`, `/0` or `/seed-0`; the task may lack its version. So runs in
-    Hopper-v5-flow-0, Hopper-v5/flow/1 and flow/Hopper/seed2 are all of the kind 'flow'.
-    """
-    path = osp.relpath(result.dirname, root)
-    path = re.sub(r'(^|[-_./])(seed|s)?[-_]?\d+\Z', '', path, flags=re.IGNORECASE)
-    task, version = re.fullmatch(r'(.*?)(-v\d+)?', split_by_task(result)).groups(default='')
-    if task:
-        task = '[-_/]'.join(map(re.escape, task.split('/')))  # ALE/Pong is also found as ALE_Pong
-        path = re.sub(f'(^|[-_/]){task}({version})?(?![^-_/])', '', path, flags=re.IGNORECASE)
-    return path.strip('-_/.') or osp.basename(root)
+    return plotting.task_of(taskpath)
 
 
 def plot_results(dirs: str | Sequence[str], num_timesteps: float | None = None, xaxis: str = X_TIMESTEPS,
@@ -104,39 +81,27 @@ def plot_results(dirs: str | Sequence[str], num_timesteps: float | None = None, 
     A curve ends where the shortest of its runs does.
     num_timesteps: leave out what came after so many timesteps of a run (default: nothing).
     xaxis, yaxis: see `ts2xy`. title: of the whole figure.
-    split_fn, group_fn: panel and kind of a run (default: `group_by_path` below the runs' common folder).
+    split_fn, group_fn: panel and kind of a run (default: `plotting.kind_of` below the runs' common folder).
     Returns (figure, axes [rows, cols]). Raises UsageError if there are no runs with at least two episodes.
     """
     dirs = [osp.abspath(osp.expanduser(dir)) for dir in ([dirs] if isinstance(dirs, str) else dirs)]
-    results = _runs_with_curves(dirs, np.inf if num_timesteps is None else num_timesteps)
+    results = plotting.with_episodes(plot_util.load_results(dirs, enable_progress=False), num_timesteps)
+    if not results:
+        raise UsageError(f'no monitor.csv with two episodes or more at or below {", ".join(dirs)}')
     if group_fn is None:
         root = osp.commonpath([osp.dirname(r.dirname) for r in results])
-        group_fn = lambda r: group_by_path(r, root)
+        group_fn = lambda r: plotting.kind_of(r, root)
     fig, axarr = plot_util.plot_results(
         results, xy_fn=lambda r: ts2xy(r.monitor, xaxis, yaxis), split_fn=split_fn, group_fn=group_fn,
         average_group=True, shaded_err=False, smooth_step=10., tiling='symmetric',
         legend_outside=len({group_fn(r) for r in results}) > 6,
-        xlabel=_X_LABELS[xaxis], ylabel=_Y_LABELS[yaxis])
+        xlabel=plotting.X_LABELS[xaxis], ylabel=plotting.Y_LABELS[yaxis])
     fig.suptitle(title)
     if xaxis != X_WALLTIME:
         for ax in axarr.flat: ax.xaxis.set_major_formatter(EngFormatter(sep=''))
-    for legend in [*fig.legends, *filter(None, (ax.get_legend() for ax in axarr.flat))]:
+    for legend in plotting.legends_of(fig):
         legend.set_title('mean ± std (runs)')
     return fig, axarr
-
-
-def _runs_with_curves(dirs: Sequence[str], num_timesteps: float) -> list[Result]:
-    """The runs with two episodes or more in their first `num_timesteps`, cut to these."""
-    results = []
-    for r in plot_util.load_results(dirs, enable_progress=False):
-        r = r._replace(monitor=r.monitor[r.monitor.l.cumsum() <= num_timesteps])
-        if len(r.monitor) >= 2:
-            results.append(r)
-        else:
-            print(f'skipping {r.dirname}: fewer than two episodes', file=sys.stderr)
-    if not results:
-        raise UsageError(f'no monitor.csv with two episodes or more at or below {", ".join(dirs)}')
-    return results
 
 # Example usage in jupyter-notebook
 # from onpolicybaselines.results_plotter import plot_results
@@ -144,33 +109,26 @@ def _runs_with_curves(dirs: Sequence[str], num_timesteps: float) -> list[Result]
 # plot_results('./log')
 # where ./log is a folder with run folders in it
 
-
-def _save(fig: plt.Figure, path: str) -> None:
-    try:
-        fig.savefig(path, dpi=150)
-    except (ValueError, OSError) as e:  # ValueError: a format Matplotlib does not know
-        raise UsageError(f'cannot save the figure to {path}: {e}') from None
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit code: 2, after one line on stderr, if there is nothing to plot."""
+    import argparse
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--dirs', help='run folders, or folders with run folders in them', nargs='+',
                         default=['./log'])
     parser.add_argument('--num_timesteps', help='leave out what came later in a run', type=float)
     parser.add_argument('--xaxis', help='variable on the x axis', choices=POSSIBLE_X_AXES, default=X_TIMESTEPS)
-    parser.add_argument('--yaxis', help='variable on the y axis', choices=POSSIBLE_Y_AXES, default=Y_REWARD)
+    parser.add_argument('--yaxis', help='variable on the y axis', choices=plotting.Y_LABELS, default=Y_REWARD)
     parser.add_argument('--task_name', help='title of the figure', default='')
     parser.add_argument('--save', help='write the figure to this file (png, pdf, svg) instead of showing it')
     args = parser.parse_args(argv)
     if args.save:
         matplotlib.use('Agg')
     try:
-        if not args.save and matplotlib.get_backend().lower() == 'agg':
-            raise UsageError('there is no display to show the figure on: give --save FILE')
+        if not args.save:
+            plotting.check_display()
         fig, _ = plot_results(args.dirs, args.num_timesteps, args.xaxis, args.yaxis, args.task_name)
-        _save(fig, args.save) if args.save else plt.show()
+        plotting.save(fig, args.save) if args.save else plt.show()
     except UsageError as e:
         print(f'results_plotter: error: {e}', file=sys.stderr)
         return 2

@@ -17,7 +17,7 @@ BLOCK = re.compile(r'(?:^[^`\n]*`([\w/.]+)`[^\n]*(?:\n[^\n]+)*:\n\n)?^```(\w+)\n
 
 def apply(path, change):
     """Replace the lines of a diff without numbers: those that begin with ' ' or '-' by those with ' ' or '+'."""
-    lines = change.splitlines(keepends=True)
+    lines = [line if line.strip() else ' \n' for line in change.splitlines(keepends=True)]
     before, after = (''.join(line[1:] for line in lines if line[0] in kinds) for kinds in (' -', ' +'))
     text = path.read_text()
     assert text.count(before) == 1, f'{path.name} has not once:\n{before}'

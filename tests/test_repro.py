@@ -95,15 +95,22 @@ def test_death_of_a_worker_is_the_failure_of_one_run(tmp_path, monkeypatch, caps
     assert (tmp_path / 'runs' / 'some.png').exists()
 
 
-def test_finished_runs_are_kept_and_interrupted_ones_begin_again(tmp_path):
-    job = Job(str(tmp_path / 'run'), 256, GAUSSIAN)
-    monitor = tmp_path / 'run' / '0.monitor.csv.gz'
-    monitor.parent.mkdir()
-    (tmp_path / 'run' / '0.monitor.csv').write_text('# the run was killed\n')
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    """A Gaussian's run, in a folder where one had been killed."""
+    folder = tmp_path_factory.mktemp('finished')
+    (folder / '0.monitor.csv').write_text('# the run was killed\n')
+    job = Job(str(folder), 256, GAUSSIAN)
     assert not job.finished()
     environment = dict(os.environ)
-    assert not run_jobs([job]) and job.finished() and not monitor.with_suffix('').exists()
+    assert not run_jobs([job])
     assert os.environ == environment
+    return job
+
+
+def test_finished_runs_are_kept_and_interrupted_ones_begin_again(finished):
+    job, monitor = finished, pathlib.Path(finished.folder) / '0.monitor.csv.gz'
+    assert job.finished() and not monitor.with_suffix('').exists()
     written = monitor.stat().st_mtime_ns
     assert not run_jobs([job, Job(job.folder, 128, GAUSSIAN)])
     assert monitor.stat().st_mtime_ns == written
@@ -125,7 +132,8 @@ def test_a_shorter_run_is_kept_until_the_longer_one_has_finished(tmp_path, monke
 
 def test_a_worker_that_died_idle_is_replaced(tmp_path):
     worker = Worker()
-    assert worker.train(Job(str(tmp_path / 'first'), 256, GAUSSIAN))
+    first = Job(str(tmp_path / 'first'), 256, ('--env=Reachr-v5',))
+    assert not worker.train(first) and 'Reacher' in first.error()
     process, = worker._executor._processes.values()
     process.kill()
     process.join()
@@ -183,7 +191,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     wait_for(lambda: not is_alive(process.pid), 20)
 
 
-def test_mpi_workers_train_as_single_ranks(mpirun, tmp_path):
+def test_mpi_workers_train_as_single_ranks(mpirun, tmp_path, finished):
     """Two ranks: one hands out the runs, the other has them trained. A run that fails ends nobody."""
     program = tmp_path / 'program.py'
     program.write_text(f'''
@@ -201,8 +209,7 @@ runpy.run_module('mpi4py.futures', run_name='__main__', alter_sys=True)
     result = mpirun(2, launcher)
     assert result.returncode == 0 and result.stdout.strip() == 'True', result.stderr
     assert config(tmp_path / 'good')['ranks'] == 1
-    assert not run_jobs([Job(str(tmp_path / 'here'), 256, GAUSSIAN)])
-    assert content(tmp_path / 'good') == content(tmp_path / 'here')
+    assert content(tmp_path / 'good') == content(pathlib.Path(finished.folder))
 
 
 def test_launcher_without_futures_is_an_error(mpirun):

@@ -13,7 +13,7 @@ import pytest
 
 from onpolicybaselines import logger, results_plotter
 from onpolicybaselines.bench import Monitor, ResultsWriter
-from onpolicybaselines.common import plot_util
+from onpolicybaselines.common import plot_util, plotting
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.plot_util import Result
 
@@ -260,7 +260,7 @@ def test_plot_curves():
 def test_task_and_kind_of_a_run(path, env_id, task, kind, tmp_path):
     result, = plot_util.load_results(str(write_run(tmp_path / 'root' / path, [1.], env_id=env_id)))
     assert results_plotter.split_by_task(result) == task
-    assert results_plotter.group_by_path(result, str(tmp_path / 'root')) == kind
+    assert plotting.kind_of(result, str(tmp_path / 'root')) == kind
 
 
 def test_plot_results(tmp_path):

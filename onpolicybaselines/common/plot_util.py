@@ -1,22 +1,15 @@
 """Load the results of many runs, smooth and plot them. Source: openai/baselines `common/plot_util.py`."""
-import json
-import math
-import os
+import matplotlib.pyplot as plt
 import os.path as osp
+import os
 import re
-import sys
+import numpy as np
+import pandas
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
-
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas
-
-from onpolicybaselines.bench import monitor
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.logger import read_csv, read_json
-
+from onpolicybaselines.common.plotting import ema_mean, ema_sums, load_metadata, load_monitor, load_progress, tiles
 
 def smooth(y: np.ndarray, radius: int, mode: str = 'two_sided', valid_only: bool = False) -> np.ndarray:
     """Moving average of `y`, as float64 of the same length.
@@ -41,35 +34,6 @@ def smooth(y: np.ndarray, radius: int, mode: str = 'two_sided', valid_only: bool
     return out
 
 
-def _ema_sums(xolds: Sequence[float], yolds: Sequence[float], low: float, high: float, n: int,
-              decay_steps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Grid, and at each of its points the decayed sums of the y values so far and of their weights."""
-    xolds, yolds = np.asarray(xolds, dtype=np.float64), np.asarray(yolds, dtype=np.float64)
-    if len(xolds) != len(yolds):
-        raise ValueError(f'xolds and yolds differ in length: {len(xolds)} and {len(yolds)}')
-    if n < 2 or not xolds[0] <= low < high <= xolds[-1]:
-        raise ValueError(f'cannot resample data on [{xolds[0]}, {xolds[-1]}] to {n} points on [{low}, {high}]: '
-                         'it takes low < high inside the data, and 2 points or more')
-    xnews = np.linspace(low, high, n)
-    decay_period = (high - low) / (n - 1) * decay_steps
-    grid_idx = np.searchsorted(xnews, xolds)  # where each data point is first seen; n if it never is
-    seen = (grid_idx < n) & ~np.isnan(yolds)
-    xolds, yolds, grid_idx = xolds[seen], yolds[seen], grid_idx[seen]
-    weights = np.exp((xolds - xnews[grid_idx]) / decay_period)
-    sum_ys = np.bincount(grid_idx, weights * yolds, minlength=n)
-    count_ys = np.bincount(grid_idx, weights, minlength=n)
-    interstep_decay = np.exp(-1. / decay_steps)
-    for i in range(1, n):
-        sum_ys[i] += interstep_decay * sum_ys[i - 1]
-        count_ys[i] += interstep_decay * count_ys[i - 1]
-    return xnews, sum_ys, count_ys
-
-
-def _ema_mean(sum_ys: np.ndarray, count_ys: np.ndarray, low_counts_threshold: float) -> np.ndarray:
-    seen = (count_ys > 0) & (count_ys >= low_counts_threshold)
-    return np.divide(sum_ys, count_ys, out=np.full_like(sum_ys, np.nan), where=seen)
-
-
 def one_sided_ema(xolds: Sequence[float], yolds: Sequence[float], low: float | None = None,
                   high: float | None = None, n: int = 512, decay_steps: float = 1.,
                   low_counts_threshold: float = 1e-8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -85,8 +49,8 @@ def one_sided_ema(xolds: Sequence[float], yolds: Sequence[float], low: float | N
     """
     low = xolds[0] if low is None else low
     high = xolds[-1] if high is None else high
-    xs, sum_ys, count_ys = _ema_sums(xolds, yolds, low, high, n, decay_steps)
-    return xs, _ema_mean(sum_ys, count_ys, low_counts_threshold), count_ys
+    xs, sum_ys, count_ys = ema_sums(xolds, yolds, low, high, n, decay_steps)
+    return xs, ema_mean(sum_ys, count_ys, low_counts_threshold), count_ys
 
 
 def symmetric_ema(xolds: Sequence[float], yolds: Sequence[float], low: float | None = None,
@@ -95,12 +59,12 @@ def symmetric_ema(xolds: Sequence[float], yolds: Sequence[float], low: float | N
     """As `one_sided_ema`, but averaging over both sides of each grid point."""
     low = xolds[0] if low is None else low
     high = xolds[-1] if high is None else high
-    xs, sum_ys, count_ys = _ema_sums(xolds, yolds, low, high, n, decay_steps)
-    _, sum_after, count_after = _ema_sums(-np.asarray(xolds)[::-1], np.asarray(yolds)[::-1], -high, -low, n,
+    xs, sum_ys, count_ys = ema_sums(xolds, yolds, low, high, n, decay_steps)
+    _, sum_after, count_after = ema_sums(-np.asarray(xolds)[::-1], np.asarray(yolds)[::-1], -high, -low, n,
                                           decay_steps)
     sum_ys += sum_after[::-1]
     count_ys += count_after[::-1]
-    return xs, _ema_mean(sum_ys, count_ys, low_counts_threshold), count_ys
+    return xs, ema_mean(sum_ys, count_ys, low_counts_threshold), count_ys
 
 
 class Result(NamedTuple):
@@ -134,44 +98,16 @@ def load_results(root_dir_or_dirs: str | Sequence[str], enable_progress: bool = 
     allresults = []
     for dirname in dirnames:
         result = Result(
-            monitor=_load_monitor(dirname) if enable_monitor else None,
-            progress=_load_progress(dirname) if enable_progress else None,
+            monitor=load_monitor(dirname) if enable_monitor else None,
+            progress=load_progress(dirname) if enable_progress else None,
             dirname=dirname,
-            metadata=_load_file(osp.join(dirname, 'config.json'), _read_metadata),
+            metadata=load_metadata(dirname),
         )
         if result.monitor is not None or result.progress is not None:
             allresults.append(result)
             if verbose: print(f'loaded {dirname}')
     if verbose: print(f'loaded {len(allresults)} runs')
     return allresults
-
-
-def _load_monitor(dirname: str) -> pandas.DataFrame | None:
-    return _load_file(dirname, monitor.load_results) if monitor.get_monitor_files(dirname) else None
-
-
-def _load_progress(dirname: str) -> pandas.DataFrame | None:
-    for name, read in [('progress.json', read_json), ('progress.csv', read_csv), ('progress.csv.gz', read_csv)]:
-        progress = _load_file(osp.join(dirname, name), read)
-        if progress is not None:
-            return progress
-    return None
-
-
-def _read_metadata(path: str) -> dict[str, Any]:
-    with open(path, encoding='utf-8') as fh:
-        return json.load(fh)
-
-
-def _load_file(path: str, read: Callable[[str], Any]) -> Any:
-    """read(path); None if there is no such path, or, saying so, if it is damaged."""
-    if not osp.exists(path):
-        return None
-    try:
-        return read(path)
-    except (ValueError, OSError, monitor.LoadMonitorResultsError) as e:
-        print(f'skipping {path}: {e}', file=sys.stderr)
-        return None
 
 
 COLORS = [*plt.colormaps['tab10'].colors, *plt.colormaps['Dark2'].colors]
@@ -224,77 +160,79 @@ def plot_results(
     """
     if split_fn is None: split_fn = lambda _: ''
     if group_fn is None: group_fn = lambda _: ''
-    sk2g2xys = defaultdict(lambda: defaultdict(list))  # panel -> group -> curves
+    sk2r = defaultdict(list) # splitkey2results
     for result in allresults:
-        x, y = xy_fn(result)
-        if len(y) == 0:
-            raise UsageError(f'no data to plot in {result.dirname}: leave it out')
-        xy = np.arange(len(y)) if x is None else np.asarray(x), np.asarray(y)
-        sk2g2xys[split_fn(result)][group_fn(result)].append(xy)
-    if not sk2g2xys:
+        splitkey = split_fn(result)
+        sk2r[splitkey].append(result)
+    if not sk2r:
         raise UsageError('there are no results to plot')
-    groups = sorted({group for g2xys in sk2g2xys.values() for group in g2xys}, key=str)
-    group2color = {group: COLORS[i % len(COLORS)] for i, group in enumerate(groups)}
+    nrows, ncols = tiles(len(sk2r), tiling)
+    figsize = figsize or (5 * ncols + 3 * legend_outside, 3.75 * nrows)
 
-    f, axarr = _subplots(len(sk2g2xys), tiling, figsize, 3 * legend_outside, xlabel, ylabel)
-    for ax, sk in zip(axarr.flat, sorted(sk2g2xys, key=str), strict=False):
-        for group, xys in sorted(sk2g2xys[sk].items(), key=lambda kv: str(kv[0])):
-            color = group2color[group]
+    f, axarr = plt.subplots(nrows, ncols, squeeze=False, figsize=figsize, layout='constrained')
+
+    groups = sorted({group_fn(result) for sresults in sk2r.values() for result in sresults}, key=str)
+
+    default_samples = 512
+    if average_group:
+        resample = resample or default_samples
+
+    for (isplit, sk) in enumerate(sorted(sk2r, key=str)):
+        g2c = defaultdict(int)
+        sresults = sk2r[sk]
+        gresults = defaultdict(list)
+        ax = axarr.flat[isplit]
+        for result in sorted(sresults, key=lambda result: str(group_fn(result))):
+            group = group_fn(result)
+            g2c[group] += 1
+            x, y = xy_fn(result)
+            if len(y) == 0:
+                raise UsageError(f'no data to plot in {result.dirname}: leave it out')
+            if x is None: x = np.arange(len(y))
+            x, y = map(np.asarray, (x, y))
             if average_group:
-                label = f'{group} ({len(xys)})'
-                _plot_mean(ax, xys, resample or 512, smooth_step, shaded_std, shaded_err, color, label)
+                gresults[group].append((x, y))
             else:
-                _plot_curves(ax, xys, resample, smooth_step, color, label=str(group))
-        ax.set_title(str(sk))
+                if resample:
+                    x, y, _ = symmetric_ema(x, y, x[0], x[-1], resample, decay_steps=smooth_step)
+                label = str(group) if g2c[group] == 1 else None
+                ax.plot(x, y, color=COLORS[groups.index(group) % len(COLORS)], label=label)
+        for group, xys in gresults.items():
+            color = COLORS[groups.index(group) % len(COLORS)]
+            label = '%s (%i)' % (group, g2c[group])
+            origxs = [xy[0] for xy in xys]
+            low = max(x[0] for x in origxs)
+            high = min(x[-1] for x in origxs)
+            if not low < high:
+                raise UsageError(f'the runs of {label!r} have no range of x in common: plot them apart or leave out '
+                                 'the short ones')
+            usex = np.linspace(low, high, resample)
+            ys = []
+            for (x, y) in xys:
+                # the grid lies inside every run, so a low weight only means that the next data point is far
+                ys.append(symmetric_ema(x, y, low, high, resample, smooth_step, low_counts_threshold=0)[1])
+            ymean = np.mean(ys, axis=0)
+            ystd = np.std(ys, axis=0)
+            ystderr = ystd / np.sqrt(len(ys))
+            ax.plot(usex, ymean, color=color, label=label)
+            if shaded_err:
+                ax.fill_between(usex, ymean - ystderr, ymean + ystderr, color=color, alpha=.4, linewidth=0)
+            if shaded_std:
+                ax.fill_between(usex, ymean - ystd,    ymean + ystd,    color=color, alpha=.2, linewidth=0)
+
         if groups != [''] and not legend_outside:
             ax.legend()
+        ax.set_title(str(sk))
+        ax.grid(True, alpha=.3)
+        # the lowest panel of each column
+        if xlabel is not None and isplit + ncols >= len(sk2r):
+            ax.set_xlabel(xlabel)
+        if ylabel is not None and isplit % ncols == 0:
+            ax.set_ylabel(ylabel)
+
+    for ax in axarr.flat[len(sk2r):]:
+        ax.set_visible(False)
     if groups != [''] and legend_outside:
         label2line = {line.get_label(): line for ax in axarr.flat for line in ax.get_legend_handles_labels()[0]}
         f.legend(label2line.values(), label2line.keys(), loc='outside right upper')
     return f, axarr
-
-
-def _subplots(npanels: int, tiling: str | None, figsize: tuple[float, float] | None, extra_width: float,
-              xlabel: str | None, ylabel: str | None) -> tuple[plt.Figure, np.ndarray]:
-    """An empty figure with `npanels` visible panels, filled row by row."""
-    tiling2ncols = {'vertical': 1, None: 1, 'horizontal': npanels, 'symmetric': math.ceil(math.sqrt(npanels))}
-    if tiling not in tiling2ncols:
-        raise UsageError(f"tiling is {tiling!r}: use 'vertical', 'horizontal' or 'symmetric'")
-    ncols = tiling2ncols[tiling]
-    nrows = math.ceil(npanels / ncols)
-    figsize = figsize or (5 * ncols + extra_width, 3.75 * nrows)
-    f, axarr = plt.subplots(nrows, ncols, squeeze=False, figsize=figsize, layout='constrained')
-    for i, ax in enumerate(axarr.flat):
-        ax.grid(True, alpha=.3)
-        ax.set_visible(i < npanels)
-        if xlabel is not None and i + ncols >= npanels: ax.set_xlabel(xlabel)
-        if ylabel is not None and i % ncols == 0: ax.set_ylabel(ylabel)
-    return f, axarr
-
-
-def _plot_curves(ax: plt.Axes, xys: list[tuple], resample: int, smooth_step: float, color: tuple,
-                 label: str) -> None:
-    for i, (x, y) in enumerate(xys):
-        if resample:
-            x, y, _ = symmetric_ema(x, y, n=resample, decay_steps=smooth_step)
-        ax.plot(x, y, color=color, label=None if i else label)
-
-
-def _plot_mean(ax: plt.Axes, xys: list[tuple], resample: int, smooth_step: float, shaded_std: bool,
-               shaded_err: bool, color: tuple, label: str) -> None:
-    low = max(x[0] for x, _ in xys)
-    high = min(x[-1] for x, _ in xys)
-    if not low < high:
-        raise UsageError(f'the runs of {label!r} have no range of x in common: plot them apart or leave out '
-                         'the short ones')
-    # The grid lies inside every run, so a low weight only means that the next data point is far.
-    usex = np.linspace(low, high, resample)
-    ys = [symmetric_ema(x, y, low, high, resample, smooth_step, low_counts_threshold=0)[1] for x, y in xys]
-    ymean = np.mean(ys, axis=0)
-    ystd = np.std(ys, axis=0)
-    ystderr = ystd / np.sqrt(len(ys))
-    ax.plot(usex, ymean, color=color, label=label)
-    if shaded_err:
-        ax.fill_between(usex, ymean - ystderr, ymean + ystderr, color=color, alpha=.4, linewidth=0)
-    if shaded_std:
-        ax.fill_between(usex, ymean - ystd, ymean + ystd, color=color, alpha=.2, linewidth=0)
