@@ -45,7 +45,7 @@ def trust_region_step(functions: Functions, thbefore: np.ndarray, args: Sequence
     info["cg_residual"] = float(np.square(g - fvp).sum())
     shs = .5*stepdir.dot(fvp)
     if not (np.isfinite(shs) and shs > 0):
-        logger.log("Got non-positive curvature (shs = %.3g). not updating"%shs)
+        logger.log(f"Got non-positive curvature (shs = {shs:.3g}). not updating")
         info["neg_curvature"] = 1
         return thbefore, lossbefore, info
     lm = float(np.sqrt(shs / max_kl))
@@ -70,7 +70,7 @@ def linesearch(losses_at: Callable, thbefore: np.ndarray, fullstep: np.ndarray, 
         thnew = thbefore + fullstep * stepsize
         meanlosses = surr, kl, *_ = losses_at(thnew)
         improve = surr - surrbefore
-        logger.log("Expected: %.3f Actual: %.3f"%(expectedimprove, improve))
+        logger.log(f"Expected: {expectedimprove:.3f} Actual: {improve:.3f}")
         if not np.isfinite(meanlosses).all():
             logger.log("Got non-finite value of losses -- bad!")
         elif kl > max_kl * kl_margin:

@@ -23,6 +23,6 @@ def at_least(minimum: int) -> Callable[[str], int]:
         except ValueError:
             value = minimum - 1
         if value < minimum:
-            raise argparse.ArgumentTypeError('expected a whole number of at least %d, got %r' % (minimum, text))
+            raise argparse.ArgumentTypeError(f'expected a whole number of at least {minimum}, got {text!r}')
         return value
     return count

@@ -14,7 +14,7 @@ def normalize(venv: Any, obs: np.ndarray) -> np.ndarray:
 def normalized_space(space: gymnasium.Space, clipob: float) -> gymnasium.spaces.Box:
     """Where normalised observations lie: without it, images would come out in uint8 buffers."""
     if not isinstance(space, gymnasium.spaces.Box):
-        raise ValueError('VecNormalize(ob=True) needs Box observations, got %s: pick one entry by VecExtractDictObs, '
-                         'or flatten them by gymnasium.wrappers.FlattenObservation' % space)
+        raise ValueError(f'VecNormalize(ob=True) needs Box observations, got {space}: pick one entry by '
+                         'VecExtractDictObs, or flatten them by gymnasium.wrappers.FlattenObservation')
     dtype = space.dtype if np.issubdtype(space.dtype, np.floating) else np.float32
     return gymnasium.spaces.Box(-clipob, clipob, space.shape, dtype)

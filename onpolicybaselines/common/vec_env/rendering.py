@@ -25,6 +25,6 @@ def render_env(env: gymnasium.Env) -> Any:
         return env.render()
     except Exception as error:
         raise RuntimeError(
-            'MuJoCo cannot render with MUJOCO_GL=%s: on a machine without display set MUJOCO_GL=egl or '
-            'MUJOCO_GL=osmesa, and install OpenGL (Debian: apt install libegl1 libgl1-mesa-dri)'
-            % os.environ.get('MUJOCO_GL', '')) from error
+            f'MuJoCo cannot render with MUJOCO_GL={os.environ.get("MUJOCO_GL", "")}: on a machine without display set '
+            'MUJOCO_GL=egl or MUJOCO_GL=osmesa, and install OpenGL (Debian: apt install libegl1 libgl1-mesa-dri)'
+        ) from error
