@@ -7,8 +7,9 @@ import numpy as np
 
 from onpolicybaselines import __version__
 from onpolicybaselines.acktr.kfac import KfacOptimizer
+from onpolicybaselines.acktr.paths import split_paths
 from onpolicybaselines.acktr.policies import MlpPolicy
-from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction, split_paths
+from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
 from onpolicybaselines.common import tf_util as U
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import check_fits

@@ -14,7 +14,8 @@ from mapping import SAME_NAMES, mapping
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.acktr.acktr_cont import adapt_stepsize, compute_advantages
 from onpolicybaselines.acktr.kfac import KfacOptimizer
-from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction, split_paths
+from onpolicybaselines.acktr.paths import split_paths
+from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
 from onpolicybaselines.common.filters import ZFilter
 
 AMPLIFIED = 'float32 divided by as little as epsilon'
