@@ -1,16 +1,9 @@
-"""Returns, schedules and entropies of a2c/utils.py; its layers are in tests/common/test_models.py."""
-import gymnasium as gym
+"""Returns and schedules of a2c/utils.py; its layers are in tests/common/test_models.py."""
 import numpy as np
 import pytest
-import tensorflow as tf
-from gymnasium import spaces
 
 from onpolicybaselines.a2c import utils
-from onpolicybaselines.common.distributions import make_pdtype
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.policies import build_policy
-from onpolicybaselines.common.policy import batch_placeholders
-from onpolicybaselines.common.sampling import entropy_noise, entropy_of
 
 
 def plain_returns(rewards, dones, gamma):
@@ -85,33 +78,3 @@ def test_unknown_schedule():
 # ================================================================
 # Entropies
 # ================================================================
-
-def test_entropy_in_closed_form_needs_no_noise():
-    pdtype, rng = make_pdtype(spaces.Discrete(3)), np.random.default_rng(0)
-    noise = entropy_noise(pdtype, rng, 5)
-    assert noise.shape == (0, 3)
-    assert rng.random() == np.random.default_rng(0).random()  # none was used up
-    pd = pdtype.pdfromflat(tf.constant([[0., 0., 0.], [9., 0., 0.]]))
-    np.testing.assert_allclose(entropy_of(pd, tf.constant(noise)), pd.entropy())
-
-
-def test_sampled_entropy():
-    """Of a mixture of two far apart, log 2 more than that of one. The error of the mean of 1000 states x 10 samples is
-    normal with standard deviation sqrt(2 / 2) / 100 (two dimensions): 4 of these are exceeded once in 16,000 seeds."""
-    pdtype, rng = make_pdtype(spaces.Box(-1, 1, (2,)), 'gmm'), np.random.default_rng(0)
-    noise = entropy_noise(pdtype, rng, 1000)
-    assert noise.shape == (10_000, 3)
-    pd = pdtype.pdfromflat(tf.tile([[-50., 0., 50., 0., 0., 0., 0., 0.]], [1000, 1]))
-    entropy = entropy_of(pd, tf.constant(noise))
-    assert entropy.shape == (1000,)
-    assert abs(np.mean(entropy) - (1 + np.log(2 * np.pi) + np.log(2))) < 0.04
-
-
-@pytest.mark.parametrize('dtype', ['float32', 'float64'])
-def test_batch_placeholders(dtype):
-    pendulum, cartpole = gym.make('Pendulum-v1'), gym.make('CartPole-v1')
-    for env, shape, action_dtype, size in [(pendulum, [None, 1], dtype, 1), (cartpole, [None], 'int32', 2)]:
-        A, ADV, noise = batch_placeholders(build_policy(env, 'mlp', num_hidden=4)(dtype=dtype))
-        assert A.shape.as_list() == shape and A.dtype == action_dtype
-        assert ADV.shape.as_list() == [None] and ADV.dtype == dtype
-        assert noise.shape.as_list() == [None, size] and noise.dtype == 'float32'
