@@ -78,7 +78,7 @@ def test_human_messages_and_ownership(tmp_path):
 
 def test_human_moves_a_progress_bar_out_of_the_way():
     terminal = io.StringIO()
-    with tqdm(total=10, file=terminal, mininterval=0, leave=False) as bar:
+    with tqdm(total=10, file=terminal, mininterval=0, leave=False, position=0) as bar:  # whatever bars others left
         bar.update(3)
         before = len(terminal.getvalue())
         logger.HumanOutputFormat(terminal).writeseq(['message'])

@@ -13,8 +13,7 @@ from onpolicybaselines.common.distributions import (
     PdType,
     make_pdtype,
 )
-from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import split_keywords
+from onpolicybaselines.common.keywords import check_choice, split_keywords
 from onpolicybaselines.common.layers import record_layer
 from onpolicybaselines.common.variables import constant_initializer, get_variable
 
@@ -55,9 +54,8 @@ def pdtype_for(ac_space: gym.spaces.Box, policy: str | None, std_fisher: str,
 
 def check_choices(choices: Mapping[str, tuple[str, str]], values: Mapping[str, Any]) -> None:
     """Raise UsageError unless each option has one of its two values."""
-    for option, (one, other) in choices.items():
-        if values[option] not in (one, other):
-            raise UsageError(f"{option}={values[option]!r}: use '{one}' or '{other}'")
+    for option, names in choices.items():
+        check_choice(option, values[option], names)
 
 
 def kl_terms(oldpd: Pd, pd: Pd, ac_na: tf.Tensor, kl_estimator: str) -> tf.Tensor:

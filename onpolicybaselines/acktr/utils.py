@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from onpolicybaselines.common.layers import record_layer
-from onpolicybaselines.common.variables import constant_initializer, get_variable, variable_scope
+from onpolicybaselines.common.variables import constant_initializer, get_variable, name_of, variable_scope
 
 
 def dense(x: tf.Tensor, size: int, name: str, weight_init: Callable, bias_init: float = 0) -> tf.Tensor:
@@ -16,5 +16,5 @@ def dense(x: tf.Tensor, size: int, name: str, weight_init: Callable, bias_init: 
 
 def weight_decay_dict(var_list: Sequence[tf.Variable], weight_decay_fc: float = 3e-4) -> dict[str, float]:
     """Coefficients of weight decay by the name of the variable: `weight_decay_fc` for the weights of dense layers."""
-    names = [v.name.split(':')[0] for v in var_list]
+    names = map(name_of, var_list)
     return {name: weight_decay_fc for name in names if name.endswith('/w')}

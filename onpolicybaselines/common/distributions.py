@@ -17,6 +17,7 @@ from onpolicybaselines.common import flows
 from onpolicybaselines.common.action_spaces import check_action_space
 from onpolicybaselines.common.compiled import concat
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.keywords import check_choice
 from onpolicybaselines.common.sampling import NoClosedForms, NoisePdType, SampledPd, normal_noise, uniform_noise
 from onpolicybaselines.common.variables import variable_scope
 
@@ -326,8 +327,7 @@ class GaussianMixturePdType(PdType):
     def __init__(self, size: int, gmm_components: int = 2, gmm_log_prob: Literal['mixture', 'released'] = 'mixture'):
         if gmm_components < 1:
             raise UsageError(f'gmm_components={gmm_components}: a mixture needs at least one component')
-        if gmm_log_prob not in ('mixture', 'released'):
-            raise UsageError(f"gmm_log_prob={gmm_log_prob!r}: use 'mixture' or 'released'")
+        check_choice('gmm_log_prob', gmm_log_prob, ('mixture', 'released'))
         self.size = size
         self.gmm_components = gmm_components
         self.gmm_log_prob = gmm_log_prob
@@ -388,8 +388,7 @@ class NormalizingFlowPdType(PdType):
         for name, value in [('flow_units', flow_units), ('flow_state_units', flow_state_units)]:
             if value < 3:
                 raise UsageError(f'{name}={value}: use at least 3; layer normalisation of fewer leaves signs at most')
-        if flow_state_net not in ('mlp', 'network'):
-            raise UsageError(f"flow_state_net={flow_state_net!r}: use 'mlp' or 'network'")
+        check_choice('flow_state_net', flow_state_net, ('mlp', 'network'))
         self.size = size
         self.flow_layers = flow_layers
         self.flow_units = flow_units

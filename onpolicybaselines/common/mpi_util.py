@@ -15,19 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onpolicybaselines.common.mpi_world import (  # noqa: F401 (for those who look for them here)
-    LAUNCHER_VARIABLES,
-    abort,
-    abort_on_exception,
-    allgather,
-    allmean,
-    allsum,
-    check_synced,
-    get_comm,
-    launched_size,
-    rank,
-    size,
-)
+from onpolicybaselines.common.mpi_world import get_comm
 
 if TYPE_CHECKING:
     import tensorflow as tf

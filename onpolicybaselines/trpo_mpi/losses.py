@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
-from onpolicybaselines.common.checks import check_choice
+from onpolicybaselines.common.keywords import check_choice
 from onpolicybaselines.common.layers import released_moments
 from onpolicybaselines.common.policies import PolicyWithValue
 from onpolicybaselines.common.policy import batch_placeholders

@@ -15,9 +15,8 @@ import tensorflow as tf
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance
-from onpolicybaselines.common.checks import check_choice
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
+from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_choice, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.math_util import safemean
 from onpolicybaselines.common.mpi_adam import MpiAdam

@@ -7,6 +7,7 @@ import tensorflow as tf
 from onpolicybaselines.common import tf_util
 from onpolicybaselines.common.distributions import Pd, PdType
 from onpolicybaselines.common.mpi_adam import MpiAdam
+from onpolicybaselines.common.mpi_fit import minimize
 from onpolicybaselines.common.policy import Policy
 from onpolicybaselines.common.variables import VariableStore
 
@@ -35,7 +36,7 @@ class Toy:
                     value = loss(self._pd(self._store, tf.shape(rows)[0]), rows)
             return tape.gradient(value, theta)
 
-        self._minimize = self._adam.minimize(gradient, tf.TensorSpec([None, columns]), xla=xla)
+        self._minimize = minimize(self._adam, gradient, tf.TensorSpec([None, columns]), xla=xla)
         noise, point = tf.TensorSpec([None, family.noise_size]), tf.TensorSpec([None, 2])
         self._sample = tf_util.function(lambda noise: self._pd(self._store, tf.shape(noise)[0]).sample(noise), noise)
         self._logp = tf_util.function(lambda x: self._pd(self._store, tf.shape(x)[0]).dist.log_prob(x), point)

@@ -5,24 +5,11 @@ import numpy as np
 import pytest
 
 from onpolicybaselines.common import checks
-from onpolicybaselines.common.checks import check_choice, check_finite
-from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.checks import check_finite
 
 
 def test_examples():
     assert doctest.testmod(checks, extraglobs={'np': np}).failed == 0
-
-
-@pytest.mark.parametrize('choices, or_else, words', [
-    (('a',), None, "use 'a'"),
-    (('a', 'b'), None, "use 'a' or 'b'"),
-    (('a', 'b'), 'a function', "use 'a', 'b' or a function"),
-])
-def test_choices_are_named(choices, or_else, words):
-    check_choice('option', 'a', choices, or_else)
-    with pytest.raises(UsageError) as error:
-        check_choice('option', 'c', choices, or_else)
-    assert str(error.value) == f"option='c': {words}"
 
 
 def test_the_first_fault_is_named():

@@ -111,7 +111,8 @@ class Stage:
     def run(self, trace: Trace, label: str) -> 'Result':
         """Compare one part."""
         part = trace.part(label)
-        rtol = float(self.rtol(part)) if callable(self.rtol) else self.rtol
+        rtol = self.rtol(part) if callable(self.rtol) else self.rtol  # None: no bound
+        rtol = None if rtol is None else float(rtol)
         errors = [self._error(np.asarray(got), np.asarray(want), rtol)
                   for got, want in self.compute(trace, part)]
         if not errors:
