@@ -51,7 +51,7 @@ def concat(values: Sequence[tf.Tensor], axis: int) -> tf.Tensor:
 
     The gradient of `tf.concat` takes slices, and that of a slice updates zeros in place. For processors with AVX2 and
     without AVX-512, XLA of TensorFlow 2.21 compiles such an update inside another wrongly, where a row has six float64
-    (tests/common/test_xla.py has it in a few lines). Here the gradient splits, and that of a split concatenates.
+    (tests/common/test_compiled.py has it in a few lines). Here the gradient splits, and that of a split concatenates.
     """
     sizes = [value.shape[axis] for value in values]
 
