@@ -84,7 +84,8 @@ def build_env(args: argparse.Namespace) -> VecEnv:
 
     env_type, env_id = get_env_type(args)
 
-    env = make_vec_env(env_id, env_type, nenv, seed, reward_scale=args.reward_scale, env_kwargs=env_kwargs(args))
+    env = make_vec_env(env_id, env_type, nenv, seed, reward_scale=args.reward_scale, env_kwargs=env_kwargs(args),
+                       native=args.native)
     if env_type in {'atari'} and alg != 'trpo_mpi':
         frame_stack_size = 4
         env = VecFrameStack(env, frame_stack_size)

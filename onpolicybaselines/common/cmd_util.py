@@ -14,12 +14,14 @@ from onpolicybaselines.common import mpi_world
 from onpolicybaselines.common.atari_wrappers import make_atari, wrap_deepmind
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords.flags import OneLineParser, at_least
+from onpolicybaselines.common.keywords.values import parse_value
 from onpolicybaselines.common.misc_util import set_global_seeds
 from onpolicybaselines.common.vec_env.children import in_children
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.subproc_vec_env import SubprocVecEnv
 from onpolicybaselines.common.vec_env.vec_env import VecEnv
 from onpolicybaselines.common.wrappers import ClipActionsWrapper, RewardScaler
+from onpolicybaselines.native import native_vec_env
 
 
 def make_vec_env(env_id: str, env_type: str | None, num_env: int, seed: int | None,
@@ -29,8 +31,10 @@ def make_vec_env(env_id: str, env_type: str | None, num_env: int, seed: int | No
                  reward_scale: float = 1.0,
                  flatten_dict_observations: bool = True,
                  initializer: Callable[..., None] | None = None,
-                 force_dummy: bool = False) -> VecEnv:
-    """`num_env` environments of make_env: a SubprocVecEnv, or a DummyVecEnv of one or with force_dummy.
+                 force_dummy: bool = False,
+                 native: bool = True) -> VecEnv:
+    """`num_env` environments of make_env: where they can be native and native=True, a NativeVecEnv in this process; a
+    SubprocVecEnv, or a DummyVecEnv of one or with force_dummy.
 
     One that renders gets a process of its own, too: the OpenGL of Mesa and TensorFlow crash each other.
 
@@ -62,6 +66,8 @@ def make_vec_env(env_id: str, env_type: str | None, num_env: int, seed: int | No
         )
 
     set_global_seeds(seed)
+    if native and (venv := native_vec_env([make_thunk(i + start_index) for i in range(num_env)], env_id, env_kwargs)):
+        return venv
     if not force_dummy and (num_env > 1 or 'render_mode' in env_kwargs):
         initializer = in_children(initializer)
         return SubprocVecEnv([make_thunk(i + start_index, initializer=initializer) for i in range(num_env)])
@@ -139,8 +145,10 @@ def common_arg_parser() -> argparse.ArgumentParser:
                         default=None)
     parser.add_argument('--policy', help='distribution of continuous actions: gaussian (if not given), gmm or flow',
                         default=None)
-    parser.add_argument('--num_env', help='environments per rank, each in a process of its own if more than one',
+    parser.add_argument('--num_env', help='environments per rank, each of several in its own process if not native',
                         type=at_least(1), default=1)
+    parser.add_argument('--native', help="step MuJoCo's tasks in machine code, in this process, with the same numbers",
+                        type=lambda text: parse_value('native', text, bool), default=True)
     parser.add_argument('--reward_scale', help='factor on the rewards that the algorithm sees', default=1.0, type=float)
     parser.add_argument('--save_path', help='file to save the trained model to', default=None, type=str)
     parser.add_argument('--load_path', help='model file to start from', default=None, type=str)

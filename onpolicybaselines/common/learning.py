@@ -9,6 +9,7 @@ from onpolicybaselines.common.mpi_world import rank
 from onpolicybaselines.common.tf_util import single_threaded_session
 from onpolicybaselines.common.vec_env import VecEnv
 from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
+from onpolicybaselines.native import native_or_dummy
 
 
 def begin(env: Any, seed: int | None) -> tuple[VecEnv, np.random.Generator]:
@@ -18,7 +19,7 @@ def begin(env: Any, seed: int | None) -> tuple[VecEnv, np.random.Generator]:
     Raises TypeError for what is no environment.
     """
     single_threaded_session()
-    env = as_vec_env(env, seed=None if seed is None else seed + 10000 * rank())
+    env = as_vec_env(env, seed=None if seed is None else seed + 10000 * rank(), make=native_or_dummy)
     set_global_seeds(seed)
     return env, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank(),)))
 

@@ -1,4 +1,5 @@
 """Environments of gymnasium, single or vectorized, as VecEnvs."""
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -87,12 +88,12 @@ class GymVecEnv(VecEnv):
         return dict_to_obs(copy_obs_dict(obs_to_dict(obs)))
 
 
-def as_vec_env(env: Any, seed: int | None = None) -> VecEnv:
+def as_vec_env(env: Any, seed: int | None = None, make: Callable[[list], VecEnv] = DummyVecEnv) -> VecEnv:
     """`env` as VecEnv, whatever a user has; `seed` seeds a plain gymnasium.Env (the others are their maker's to seed).
 
     A VecEnv, or another object with its methods (that of Stable-Baselines3, say), passes as it is; a
-    gymnasium.vector.VectorEnv becomes a GymVecEnv; a gymnasium.Env a DummyVecEnv of one, with Box actions clipped to
-    their bounds. TypeError for anything else.
+    gymnasium.vector.VectorEnv becomes a GymVecEnv; a gymnasium.Env the `make` of a function that returns it,
+    with Box actions clipped to their bounds. TypeError for anything else.
     """
     if isinstance(env, VectorEnv):  # before the next line, as AsyncVectorEnv has these methods as well
         return GymVecEnv(env)
@@ -101,7 +102,7 @@ def as_vec_env(env: Any, seed: int | None = None) -> VecEnv:
     if isinstance(env, gymnasium.Env):
         env.reset(seed=seed)
         env.action_space.seed(seed)
-        return DummyVecEnv([lambda: env if _clips_actions(env) else ClipActionsWrapper(env)])
+        return make([lambda: env if _clips_actions(env) else ClipActionsWrapper(env)])
     raise TypeError('env must be a VecEnv, a gymnasium.vector.VectorEnv or a gymnasium.Env, got %s: an id is turned '
                     'into an environment by gymnasium.make(id)' % type(env).__name__)
 
