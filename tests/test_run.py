@@ -113,7 +113,7 @@ FLAGS = [
 ]
 # tested elsewhere: what they do is not in the parameters, or needs several ranks
 OTHERS = {'help', 'alg', 'network', 'save_path', 'load_path', 'log_path', 'play', 'play_episodes', 'deterministic',
-          'save_video_interval', 'save_video_length', 'check_every', 'xla'}
+          'save_video_interval', 'save_video_length', 'check_every', 'xla', 'native'}
 
 
 @pytest.mark.parametrize('flag, value, under', FLAGS, ids=[f'{flag}={value}' for flag, value, _ in FLAGS])
@@ -165,6 +165,7 @@ BAD_INPUT = [
     (['--gamma=2'], 'gamma=2.0 must lie between 0 and 1'),
     (['--max_kl=0'], 'max_kl=0.0 must be positive'),
     (['--normalize_observations=maybe'], 'expected True or False'),
+    (['--native=maybe'], "--native: expected True or False, got 'maybe'"),
     (['--timesteps_per_batch=1000', '--num_env=3'], 'multiple of the number of environments, 3'),
     (['--activation=tanhh'], "unknown activation 'tanhh'"),
     (["--activation=__import__('os').getcwd()"], 'unknown activation'),

@@ -13,8 +13,7 @@ from onpolicybaselines.bench.monitor import Monitor
 from onpolicybaselines.common import mpi_world
 from onpolicybaselines.common.atari_wrappers import make_atari, wrap_deepmind
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords.flags import OneLineParser, at_least
-from onpolicybaselines.common.keywords.values import parse_value
+from onpolicybaselines.common.keywords.flags import OneLineParser, at_least, switch
 from onpolicybaselines.common.misc_util import set_global_seeds
 from onpolicybaselines.common.vec_env.children import in_children
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
@@ -148,7 +147,7 @@ def common_arg_parser() -> argparse.ArgumentParser:
     parser.add_argument('--num_env', help='environments per rank, each of several in its own process if not native',
                         type=at_least(1), default=1)
     parser.add_argument('--native', help="step MuJoCo's tasks in machine code, in this process, with the same numbers",
-                        type=lambda text: parse_value('native', text, bool), default=True)
+                        type=switch, default=True)
     parser.add_argument('--reward_scale', help='factor on the rewards that the algorithm sees', default=1.0, type=float)
     parser.add_argument('--save_path', help='file to save the trained model to', default=None, type=str)
     parser.add_argument('--load_path', help='model file to start from', default=None, type=str)

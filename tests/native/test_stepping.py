@@ -33,7 +33,7 @@ def start(*tasks, path=PACKAGE.parent, **environ):
             seconds += time.process_time() - begin
             hits += sum(stepper.run.func.stats.cache_hits.values())
             venv = NativeVecEnv([env])
-            actions = np.full(venv.batch_shape, .3, 'float32')
+            actions = np.full([1, *env.action_space.shape], .3, 'float32')
             obs += [venv.reset().tolist()] + [venv.step(actions)[0].tolist() for _ in range(30)]
         print(json.dumps([seconds, hits, obs]))
         ''', *(tasks or ['InvertedPendulum'])], cwd=path, env={**os.environ, 'PYTHONPATH': str(path), **environ},

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords.values import parse_int
+from onpolicybaselines.common.keywords.values import parse_int, parse_value
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -26,3 +26,11 @@ def at_least(minimum: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f'expected a whole number of at least {minimum}, got {text!r}')
         return value
     return count
+
+
+def switch(text: str) -> bool:
+    """The type of an option that is True or False."""
+    try:
+        return parse_value('', text, bool)
+    except UsageError:
+        raise argparse.ArgumentTypeError(f'expected True or False, got {text!r}') from None
