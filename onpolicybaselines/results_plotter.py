@@ -17,6 +17,7 @@ from matplotlib.ticker import EngFormatter
 
 from onpolicybaselines.common import plot_util, plotting
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.keywords import check_choice
 from onpolicybaselines.common.plot_util import COLORS, Result
 
 X_TIMESTEPS = 'timesteps'
@@ -33,20 +34,18 @@ def ts2xy(ts: pandas.DataFrame, xaxis: str, yaxis: str) -> tuple[np.ndarray, np.
 
     xaxis: one of POSSIBLE_X_AXES. yaxis: Y_REWARD or Y_TIMESTEPS. Raises UsageError for other names.
     """
+    check_choice('xaxis', xaxis, POSSIBLE_X_AXES)
+    check_choice('yaxis', yaxis, plotting.Y_LABELS)
     if xaxis == X_TIMESTEPS:
         x = np.cumsum(ts.l.values)
     elif xaxis == X_EPISODES:
         x = np.arange(len(ts))
     elif xaxis == X_WALLTIME:
         x = ts.t.values / 3600.
-    else:
-        raise UsageError(f'no x axis {xaxis!r}: use one of {", ".join(POSSIBLE_X_AXES)}')
     if yaxis == Y_REWARD:
         y = ts.r.values
     elif yaxis == Y_TIMESTEPS:
         y = ts.l.values
-    else:
-        raise UsageError(f'no y axis {yaxis!r}: use one of {", ".join(plotting.Y_LABELS)}')
     return x, y
 
 

@@ -155,21 +155,25 @@ def test_imports_go_one_way():
     assert wrong_arrows(imports(ROOT / PACKAGE)) == []
 
 
-def test_distributions_know_no_algorithm():
-    """Neither do the files that they import; upstream's own arrow to a2c.utils, which has layers, is none."""
-    graph = imports(ROOT / PACKAGE)
+def known_to_distributions(folder):
+    """Algorithms that distributions.py imports, at any remove, or names; upstream's own arrow to a2c.utils, which has
+    layers, is none."""
+    graph = imports(folder)
     algorithms = algorithms_of(graph)
     seen, todo = set(), ['common.distributions']
     while todo:
         new = graph.get(todo.pop(), set()) - seen
         seen |= new
         todo += new
-    assert 'common' in {target.partition('.')[0] for target in seen}
-    assert {target for target in seen if target.partition('.')[0] in algorithms} <= {'a2c.utils'}
-    text = (ROOT / PACKAGE / 'common/distributions.py').read_text(encoding='utf-8')
+    text = (folder / 'common/distributions.py').read_text(encoding='utf-8')
     named = {word for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.Name, ast.Attribute))
              for word in re.split(r'\W+', ast.unparse(node))}
-    assert not named & (algorithms | {'kfac', 'trpo', 'ppo'})
+    return ({target for target in seen if target.partition('.')[0] in algorithms} - {'a2c.utils'}
+            | named & (algorithms | {'kfac', 'trpo', 'ppo'}))
+
+
+def test_distributions_know_no_algorithm():
+    assert known_to_distributions(ROOT / PACKAGE) == set()
 
 
 # ---------------------------------------------------------------- each rule can fail
@@ -280,3 +284,17 @@ def test_an_arrow_that_goes_the_wrong_way_is_found(module, text, fault, package)
     assert wrong_arrows(imports(folder)) == []
     package({module: text})
     assert wrong_arrows(imports(folder)) == [fault]
+
+
+@pytest.mark.parametrize('files, known', [
+    ({'common/distributions.py': 'def f(): return 1'}, set()),
+    ({'common/b.py': 'from onpolicybaselines.a2c.utils import fc'}, set()),
+    ({'common/b.py': 'from onpolicybaselines.acktr.acktr import learn'}, {'acktr.acktr'}),
+    ({'common/distributions.py': 'def f(alg): return alg.kfac'}, {'kfac'}),
+], ids=['nothing', 'layers', 'imported at a remove', 'named'])
+def test_an_algorithm_known_to_distributions_is_found(files, known, package):
+    folder = package({**dict.fromkeys(['__init__.py', 'a2c/__init__.py', 'acktr/__init__.py', 'common/__init__.py',
+                                       'a2c/a2c.py', 'a2c/utils.py', 'acktr/acktr.py'], ''),
+                      'common/distributions.py': 'from onpolicybaselines.common.b import g', 'common/b.py': 'g = 1',
+                      **files})
+    assert known_to_distributions(folder) == known

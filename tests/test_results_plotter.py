@@ -55,7 +55,7 @@ def test_smooth_equals_its_definition(mode, valid_only, radius):
 
 
 def test_smooth_rejects_other_modes():
-    with pytest.raises(ValueError, match="mode is 'twosided': use 'two_sided' or 'causal'"):
+    with pytest.raises(ValueError, match="mode='twosided': use 'two_sided' or 'causal'"):
         plot_util.smooth(np.ones(3), 1, mode='twosided')
 
 
@@ -192,7 +192,7 @@ def test_plot_options(tmp_path):
     assert len(f.legends) == 1 and len(f.legends[0].texts) == 4
     assert all(ax.get_legend() is None for ax in axes.flat)
     np.testing.assert_array_equal(axes[0, 0].lines[0].get_xdata(), np.arange(30))
-    with pytest.raises(UsageError, match="tiling is 'round'"):
+    with pytest.raises(UsageError, match="tiling='round': use 'vertical', None, 'horizontal' or 'symmetric'"):
         plot_util.plot_results(results, tiling='round')
     with pytest.raises(UsageError, match='no results to plot'):
         plot_util.plot_results([])
@@ -229,9 +229,9 @@ def test_ts2xy(tmp_path):
     for xaxis, x in [('timesteps', [4, 9]), ('episodes', [0, 1]), ('walltime_hrs', [.01, .02])]:
         for yaxis, y in [('reward', [1, 3]), ('timesteps', [4, 5])]:
             np.testing.assert_allclose(results_plotter.ts2xy(ts, xaxis, yaxis), (x, y), rtol=1e-9)
-    with pytest.raises(UsageError, match="no x axis 'steps': use one of timesteps, episodes, walltime_hrs"):
+    with pytest.raises(UsageError, match="xaxis='steps': use 'timesteps', 'episodes' or 'walltime_hrs'"):
         results_plotter.ts2xy(ts, 'steps', 'reward')
-    with pytest.raises(UsageError, match="no y axis 'walltime_hrs': use one of reward, timesteps"):
+    with pytest.raises(UsageError, match="yaxis='walltime_hrs': use 'reward' or 'timesteps'"):
         results_plotter.ts2xy(ts, 'episodes', 'walltime_hrs')
 
 

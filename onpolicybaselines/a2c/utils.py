@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import nearest
+from onpolicybaselines.common.keywords import check_choice, nearest
 from onpolicybaselines.common.layers import record_layer, standardize
 from onpolicybaselines.common.math_util import discount_with_boundaries
 from onpolicybaselines.common.state import State, check_shapes
@@ -28,14 +28,13 @@ def ortho_init(scale: float = 1.0) -> Callable:
 def conv(x: tf.Tensor, scope: str, *, nf: int, rf: int, stride: int, pad: str = 'VALID', init_scale: float = 1.0,
          data_format: str = 'NHWC', one_dim_bias: bool = False) -> tf.Tensor:
     """2-D convolution with `nf` filters of size rf x rf, plus bias; x: [B, H, W, C] (or [B, C, H, W])."""
+    check_choice('data_format', data_format, ('NHWC', 'NCHW'), ValueError)
     if data_format == 'NHWC':
         channel_ax = 3
         strides = [1, stride, stride, 1]
     elif data_format == 'NCHW':
         channel_ax = 1
         strides = [1, 1, stride, stride]
-    else:
-        raise ValueError(f"data_format={data_format!r}: use 'NHWC' or 'NCHW'")
     bias_var_shape = [nf] if one_dim_bias else [1, nf, 1, 1]
     nin = x.shape[channel_ax]
     wshape = [rf, rf, nin, nf]

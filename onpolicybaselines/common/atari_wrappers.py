@@ -1,7 +1,7 @@
 """Atari games as the DeepMind papers preprocess them. Needs the extra `atari`: ale-py and opencv."""
 from typing import Any
 
-import gymnasium
+import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TransformObservation, TransformReward
 
@@ -9,7 +9,7 @@ from onpolicybaselines.common.atari_games import register_atari
 from onpolicybaselines.common.errors import UsageError
 
 
-class FireResetEnv(gymnasium.Wrapper):
+class FireResetEnv(gym.Wrapper):
     """Presses FIRE at each reset, for games that stand still until then.
 
     Source: openai/baselines `common/atari_wrappers.py`.
@@ -17,49 +17,49 @@ class FireResetEnv(gymnasium.Wrapper):
 
     def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict]:
         """Reset, then take actions 1 (FIRE) and 2."""
-        ob, info = self.env.reset(**kwargs)
+        obs, info = self.env.reset(**kwargs)
         for action in (1, 2):
-            ob, _, terminated, truncated, info = self.env.step(action)
+            obs, _, terminated, truncated, info = self.env.step(action)
             if terminated or truncated:
-                ob, info = self.env.reset()
-        return ob, info
+                obs, info = self.env.reset()
+        return obs, info
 
 
-class EpisodicLifeEnv(gymnasium.Wrapper):
+class EpisodicLifeEnv(gym.Wrapper):
     """Ends the episode (terminated) when a life is lost, but resets the game only when it is over.
 
     Source: openai/baselines `common/atari_wrappers.py`.
     """
 
-    def __init__(self, env: gymnasium.Env) -> None:
-        super().__init__(env)
+    def __init__(self, env: gym.Env) -> None:
+        gym.Wrapper.__init__(self, env)
         self.lives = 0
         self.was_real_done = True
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Step; losing a life but the last terminates."""
-        ob, reward, terminated, truncated, info = self.env.step(action)
+        obs, reward, terminated, truncated, info = self.env.step(action)
         self.was_real_done = terminated or truncated
         lives = self.env.unwrapped.ale.lives()
-        if 0 < lives < self.lives:  # with 0 lives left some games go on for a few frames, and end by themselves
+        if lives < self.lives and lives > 0:  # with none left some games go on for a few frames, then end by themselves
             terminated = True
         self.lives = lives
-        return ob, reward, terminated, truncated, info
+        return obs, reward, terminated, truncated, info
 
     def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict]:
         """Start a new game if the last one is over or a seed is given, else go on with it after a NOOP."""
         over = self.was_real_done or kwargs.get('seed') is not None
         if not over:
-            ob, _, terminated, truncated, info = self.env.step(0)
+            obs, _, terminated, truncated, info = self.env.step(0)
             over = terminated or truncated
         if over:
-            ob, info = self.env.reset(**kwargs)
+            obs, info = self.env.reset(**kwargs)
         self.was_real_done = False
         self.lives = self.env.unwrapped.ale.lives()
-        return ob, info
+        return obs, info
 
 
-def make_atari(env_id: str, max_episode_steps: int | None = None, **env_kwargs: Any) -> gymnasium.Env:
+def make_atari(env_id: str, max_episode_steps: int | None = None, **env_kwargs: Any) -> gym.Env:
     """An Atari game in steps of 4 frames, with up to 30 NOOPs at reset and observations uint8 [84, 84, 1].
 
     max_episode_steps counts these steps; None leaves the game's own limit. env_kwargs go to gymnasium.make.
@@ -69,15 +69,15 @@ def make_atari(env_id: str, max_episode_steps: int | None = None, **env_kwargs: 
     register_atari()
     if 'NoFrameskip' not in env_id:
         raise UsageError("make_atari skips frames itself and needs an id like 'PongNoFrameskip-v4', got %r" % env_id)
-    env = AtariPreprocessing(gymnasium.make(env_id, **env_kwargs), noop_max=30, frame_skip=4, screen_size=84,
+    env = AtariPreprocessing(gym.make(env_id, **env_kwargs), noop_max=30, frame_skip=4, screen_size=84,
                              grayscale_newaxis=True)
     if max_episode_steps is not None:
-        env = gymnasium.wrappers.TimeLimit(env, max_episode_steps=max_episode_steps)
+        env = gym.wrappers.TimeLimit(env, max_episode_steps=max_episode_steps)
     return env
 
 
-def wrap_deepmind(env: gymnasium.Env, episode_life: bool = True, clip_rewards: bool = True,
-                  frame_stack: bool = False, scale: bool = False) -> gymnasium.Env:
+def wrap_deepmind(env: gym.Env, episode_life: bool = True, clip_rewards: bool = True,
+                  frame_stack: bool = False, scale: bool = False) -> gym.Env:
     """DeepMind's further treatment of an environment of make_atari.
 
     episode_life: a lost life ends the episode. clip_rewards: rewards become their signs. frame_stack: the last 4
@@ -90,12 +90,12 @@ def wrap_deepmind(env: gymnasium.Env, episode_life: bool = True, clip_rewards: b
         env = FireResetEnv(env)
     if scale:
         env = TransformObservation(env, lambda ob: ob.astype(np.float32) / 255.,
-                                   gymnasium.spaces.Box(0., 1., env.observation_space.shape, np.float32))
+                                   gym.spaces.Box(0., 1., env.observation_space.shape, np.float32))
     if clip_rewards:
         env = TransformReward(env, np.sign)
     if frame_stack:
         space = env.observation_space
         env = TransformObservation(FrameStackObservation(env, 4), lambda obs: np.concatenate(obs, axis=-1),
-                                   gymnasium.spaces.Box(space.low.min(), space.high.max(),
-                                                        space.shape[:-1] + (4 * space.shape[-1],), space.dtype))
+                                   gym.spaces.Box(space.low.min(), space.high.max(),
+                                                  space.shape[:-1] + (4 * space.shape[-1],), space.dtype))
     return env

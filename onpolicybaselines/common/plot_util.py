@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.keywords import check_choice
 from onpolicybaselines.common.plotting import ema_mean, ema_sums, load_metadata, load_monitor, load_progress, tiles
 
 def smooth(y: np.ndarray, radius: int, mode: str = 'two_sided', valid_only: bool = False) -> np.ndarray:
@@ -19,8 +20,7 @@ def smooth(y: np.ndarray, radius: int, mode: str = 'two_sided', valid_only: bool
     valid_only: NaN where the window had to be cut.
     Raises ValueError for another mode.
     """
-    if mode not in ('two_sided', 'causal'):
-        raise ValueError(f"mode is {mode!r}: use 'two_sided' or 'causal'")
+    check_choice('mode', mode, ('two_sided', 'causal'), ValueError)
     y = np.asarray(y, dtype=np.float64)
     if len(y) == 0:
         return y

@@ -13,6 +13,7 @@ import pandas
 
 from onpolicybaselines.bench import monitor
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.keywords import check_choice
 from onpolicybaselines.logger import read_csv, read_json
 
 # what axes show, by the names they have on the command line
@@ -143,8 +144,7 @@ def kind_of(result: Any, root: str) -> str:
 def tiles(npanels: int, tiling: str | None) -> tuple[int, int]:
     """(rows, columns) of so many panels, tiled as `plot_util.plot_results` says. Raises UsageError for other words."""
     tiling2ncols = {'vertical': 1, None: 1, 'horizontal': npanels, 'symmetric': math.ceil(math.sqrt(npanels))}
-    if tiling not in tiling2ncols:
-        raise UsageError(f"tiling is {tiling!r}: use 'vertical', 'horizontal' or 'symmetric'")
+    check_choice('tiling', tiling, tiling2ncols)
     ncols = tiling2ncols[tiling]
     return math.ceil(npanels / ncols), ncols
 

@@ -14,7 +14,7 @@ from onpolicybaselines.common.actors.families import head as head_of
 from onpolicybaselines.common.distributions import FAMILY_SIZES, Pd, PdType, make_pdtype
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.input import encode_observation, observation_placeholder
-from onpolicybaselines.common.keywords import split_keywords
+from onpolicybaselines.common.keywords import check_choice, split_keywords
 from onpolicybaselines.common.models import get_network_builder
 from onpolicybaselines.common.state import State, check_shapes, generator_state, set_generator_state
 from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0
@@ -256,8 +256,8 @@ def check_networks(policy_network: Callable, value_network: str | Callable | Non
         raise UsageError(f'recurrent network {spec["network"]!r}: a value network of its own (value_network='
                          f"{spec['value_network']!r}) is supported for feed-forward ones only, such as mlp or cnn; a2c "
                          "and ppo2 take recurrent ones with value_network='shared'")
-    if not shared and value_network != 'copy' and not callable(value_network):
-        raise UsageError(f"value_network={value_network!r}: use 'copy', 'shared' or a function")
+    if not callable(value_network):
+        check_choice('value_network', value_network, ('copy', 'shared', None))
     if shared and pdtype.own_state_network:
         raise UsageError("a shared value network needs a policy that stands on it: use value_network='copy' or "
                          "flow_state_net='network'")

@@ -1,6 +1,6 @@
 """Observations of several steps as one."""
-import gymnasium
 import numpy as np
+from gymnasium import spaces
 
 from onpolicybaselines.common.vec_env.steps import Step, map_terminal_observation
 from onpolicybaselines.common.vec_env.vec_env import VecEnv, VecEnvWrapper
@@ -16,12 +16,12 @@ class VecFrameStack(VecEnvWrapper):
         self.venv = venv
         self.nstack = nstack
         wos = venv.observation_space  # wrapped ob space
-        if not isinstance(wos, gymnasium.spaces.Box):
+        if not isinstance(wos, spaces.Box):
             raise ValueError('VecFrameStack needs a Box observation space, got %s' % wos)
         low = np.repeat(wos.low, self.nstack, axis=-1)
         high = np.repeat(wos.high, self.nstack, axis=-1)
         self.stackedobs = np.zeros((venv.num_envs,) + low.shape, low.dtype)
-        observation_space = gymnasium.spaces.Box(low=low, high=high, dtype=venv.observation_space.dtype)
+        observation_space = spaces.Box(low=low, high=high, dtype=venv.observation_space.dtype)
         VecEnvWrapper.__init__(self, venv, observation_space=observation_space)
 
     def step_wait(self) -> Step:
