@@ -2,7 +2,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -136,14 +136,9 @@ class Policy:
         if layers is None or head is None:
             return functools.partial(self.act, stochastic=stochastic)
         mean_std = (self.ob_rms.mean.numpy(), self.ob_rms.std.numpy()) if hasattr(self, 'ob_rms') else None
-        act = actors.policy(self.ob_space, np.dtype(self._store.dtype.as_numpy_dtype), layers, head, mean_std)
-
-        def actor(observation, noise=None):
-            ob = self._batch(observation)
-            if not stochastic:
-                return act(ob, None)
-            return act(ob, self.noise(len(ob)) if noise is None else noise)
-        return actor
+        dtype = np.dtype(self._store.dtype.as_numpy_dtype)
+        act, programs = actors.policy(self.ob_space, dtype, layers, head, mean_std)
+        return Actor(self, stochastic, act, programs if stochastic else None)
 
     def _latent_layers(self, arrays):
         """`_policy_latent` as layers of common/actors, or None."""
@@ -179,6 +174,22 @@ class Policy:
         check_shapes('the policy', state['arrays'], self.arrays())
         self.set_arrays(state['arrays'])
         set_generator_state(self.np_random, state['np_random'])
+
+
+class Actor(NamedTuple):
+    """What `Policy.actor` makes: (observations, noise=None) -> actions. programs: for machine code to do the same."""
+
+    pi: Policy
+    stochastic: bool
+    act: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+    programs: actors.Programs | None
+
+    def __call__(self, observation: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
+        """See `Policy.actor`."""
+        ob = adjust_shape(self.pi.ob_space.shape, observation)
+        if not self.stochastic:
+            return self.act(ob, None)
+        return self.act(ob, self.pi.noise(len(ob)) if noise is None else noise)
 
 
 class PolicyAndValues(Policy):

@@ -6,6 +6,8 @@ import numpy as np
 
 from onpolicybaselines.common.mpi_world import allgather
 from onpolicybaselines.common.state import State, check_shapes
+from onpolicybaselines.common.vec_env import VecEnv
+from onpolicybaselines.common.vec_env.steps import Step
 
 
 def acting(model: Any) -> Callable:
@@ -15,6 +17,32 @@ def acting(model: Any) -> Callable:
     def step(observation, S=None, M=None):
         return actor(observation), None, S, None
     return step
+
+
+def collect(env: VecEnv, actor: Callable, noise: np.ndarray, obs: np.ndarray, news: np.ndarray, acs: np.ndarray,
+            rews: np.ndarray) -> dict[tuple[int, int], dict]:
+    """Step N environments T times; returns by (t, n) the info of each step at which an episode ended.
+
+    noise: [T, N, ...], which `actor` takes beside observations, and may overwrite. Filled in are obs and news
+    [T + 1, N, ...] after their first, and acs and rews [T, N, ...].
+    An environment with a method `advance`, as NativeVecEnv has, takes as many steps at a time as it likes.
+    """
+    advance = getattr(type(env), 'advance', one_step)  # of its own: wrappers hand on what is inside
+    ended, t = {}, 0
+    while t < len(rews):
+        n, (ob, rew, new, infos) = advance(env, actor, noise[t:], obs[t:], acs[t:], rews[t:])
+        t += n
+        obs[t], news[t], rews[t - 1] = ob, new, rew
+        for i in np.flatnonzero(news[t]):
+            ended[t - 1, i] = infos[i]
+    return ended
+
+
+def one_step(env: VecEnv, actor: Callable, noise: np.ndarray, obs: np.ndarray, acs: np.ndarray, rews: np.ndarray
+             ) -> tuple[int, Step]:
+    """(1, what `env.step` gives); see `collect`."""
+    acs[0] = ac = actor(obs[0], noise=noise[0])
+    return 1, env.step(ac)
 
 
 class Episodes:

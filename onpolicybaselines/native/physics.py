@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import mujoco
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from onpolicybaselines.common.machine_code import array_at, call_ddot
 
 
 @functools.cache
@@ -53,18 +55,6 @@ def error() -> mujoco.FatalError:
     return mujoco.FatalError(_text.value.decode(errors='replace'))
 
 
-@intrinsic
-def _pointer(typingctx, address):
-    return types.voidptr(types.int64), lambda context, builder, signature, args: builder.inttoptr(
-        args[0], context.get_value_type(types.voidptr))
-
-
-@njit
-def array_at(address: int, size: int, dtype: type) -> np.ndarray:
-    """The array of `size` elements at an address."""
-    return carray(_pointer(address), (size,), dtype)
-
-
 def place(array: np.ndarray) -> np.ndarray:
     """What `view` takes. ValueError for another layout than C's float64."""
     if array.dtype != np.float64 or not array.flags.c_contiguous:
@@ -95,7 +85,7 @@ class Simulator(NamedTuple):
 @njit
 def view(place: np.ndarray) -> np.ndarray:
     """The array that is place[1] numbers long, from address place[0] on."""
-    return array_at(place[0], place[1], np.float64)
+    return array_at(place[0], (place[1],), np.float64)
 
 
 @functools.cache
@@ -113,21 +103,11 @@ def ddot() -> int:
 def dot(address: int, x: np.ndarray) -> float:
     """x.dot(x) of a contiguous x, by the function at `address` of `ddot`."""
     if address:
-        return _call_ddot(address, len(x), x.ctypes.data)
+        return call_ddot(address, len(x), x.ctypes.data)
     total = 0.
     for i in range(len(x)):
         total += x[i] * x[i]
     return total
-
-
-@intrinsic
-def _call_ddot(typingctx, address, size, x):
-    def generate(context, builder, signature, args):
-        i64, pointer = ir.IntType(64), cgutils.voidptr_t
-        kind = ir.FunctionType(ir.DoubleType(), [i64, pointer, i64, pointer, i64])
-        x = builder.inttoptr(args[2], pointer)
-        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1], x, i64(1), x, i64(1)])
-    return types.float64(types.int64, types.int64, types.int64), generate
 
 
 @intrinsic

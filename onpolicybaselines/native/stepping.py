@@ -1,15 +1,15 @@
 """One step of any number of environments of a task, compiled for it."""
+import ctypes
 import functools
-import hashlib
 import pathlib
-import types
-from collections.abc import Callable
 
 import numpy as np
 from numba import njit
+from numba.core.ccallback import CFunc
 
+from onpolicybaselines.common.machine_code import array_at, c_function, digest, renamed
 from onpolicybaselines.native.arithmetic import clip
-from onpolicybaselines.native.physics import Simulator, array_at, error, place, view
+from onpolicybaselines.native.physics import Simulator, error, place, view
 from onpolicybaselines.native.tasks import FUNCTIONS, Task, advance, observe, position, reward
 
 NUMBERS, ACTION = None, None
@@ -24,15 +24,16 @@ def simulator(p: np.record) -> Simulator:
                      view(p.subtree_com).reshape(-1, 3), view(p.subtree_linvel).reshape(-1, 3), view(p.body_mass))
 
 
-def step(address: int, size: int) -> int:
-    """One step of every environment, of which there are as many p at the address.
+def step(address: int) -> int:
+    """One step of every environment: at the address is another, that of as many p as the number after it says.
 
     Each p says where its environment's arrays are: `action`, which is clipped in place, `ob`, `rew` and `over`, whether
     the episode is. Returns how many could take their step: not all after an error of MuJoCo or where an observation
     does not fill `ob`.
     """
-    for e, p in enumerate(array_at(address, size, NUMBERS)):
-        sim, action, ob = simulator(p), array_at(p.action[0], p.action[1], ACTION), view(p.ob)
+    place, size = array_at(address, (2,), np.int64)
+    for e, p in enumerate(array_at(place, (size,), NUMBERS)):
+        sim, action, ob = simulator(p), array_at(p.action[0], (p.action[1],), ACTION), view(p.ob)
         before = position(sim, p)
         for j in range(len(action)):
             action[j] = clip(action[j], p.low[j], p.high[j])
@@ -59,8 +60,11 @@ class Stepper:
             for name, array in [('ob', self.obs[e]), ('rew', self.rews[e:e + 1]), ('over', self.over[e:e + 1])]:
                 p[name] = place(array)
             p['action'] = self.actions[e].ctypes.data, self.actions[e].size
-        self.run = functools.partial(compiled(task, numbers.dtype, self.actions.dtype), self.numbers.ctypes.data,
-                                     len(numbers))
+        self.call = np.array([self.numbers.ctypes.data, len(numbers)])
+        self.function = compiled(task, numbers.dtype, self.actions.dtype)
+        # with the interpreter's lock, see `physics.guarded`
+        kind = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
+        self.run = functools.partial(kind(self.function.address), self.call.ctypes.data)
 
     def error(self) -> Exception:
         """Why the last `run` stopped before its end: what Python's bindings would have raised."""
@@ -68,27 +72,15 @@ class Stepper:
 
 
 @functools.cache
-def compiled(task: type[Task], numbers: np.dtype, action: np.dtype) -> Callable[[int, int], int]:
-    """`step` for a task; compiled once on a machine if numba finds a folder for its cache.
+def compiled(task: type[Task], numbers: np.dtype, action: np.dtype) -> CFunc:
+    """`step` for a task, by the address of its arguments.
 
-    Of functions numba's cache knows nothing but the name, and machine code from it nothing of the fields of p. So names
-    here change with all that goes into them.
+    Machine code from numba's cache knows nothing of the fields of p. So names here change with all that goes into them.
     """
     sources = [path.read_bytes() for path in sorted(pathlib.Path(__file__).parent.glob('*.py'))]
-    contents = hashlib.sha256(b''.join([*sources, repr((numbers, action)).encode()])).hexdigest()[:16]
-
-    def renamed(function):
-        new = types.FunctionType(function.__code__, dict(function.__globals__))
-        new.__qualname__ = f'{function.__name__}_{task.__name__}_{contents}'
-        return new
-    function, own = renamed(step), {'NUMBERS': numbers, 'ACTION': action.type, 'simulator': njit(renamed(simulator))}
-    own.update((name, njit(renamed(getattr(task, name)))) for name in FUNCTIONS)
-    for part in (function, *(own[name].py_func for name in FUNCTIONS)):
-        part.__globals__.update(own)
-    try:
-        run = njit(cache=True)(function)
-        run.compile('(int64, int64)')
-    except Exception:  # of the cache: no folder, a full disk, a damaged file; of the compiler, it comes again
-        run = njit(function)
-        run.compile('(int64, int64)')
-    return run
+    label = f'{task.__name__}_{digest(*sources, repr((numbers, action)).encode())}'
+    own = {'NUMBERS': numbers, 'ACTION': action.type, 'simulator': njit(renamed(simulator, label, {}))}
+    own.update((name, njit(renamed(getattr(task, name), label, {}))) for name in FUNCTIONS)
+    for name in FUNCTIONS:
+        own[name].py_func.__globals__.update(own)
+    return c_function(renamed(step, label, own))

@@ -1,4 +1,4 @@
-"""Environments whose physics, observations and rewards are one call of machine code a step."""
+"""Environments whose physics, observations and rewards are one call of machine code a step, or many steps."""
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +8,7 @@ from gymnasium.wrappers import TimeLimit
 
 from onpolicybaselines import logger
 from onpolicybaselines.bench.monitor import Monitor
+from onpolicybaselines.common.rollouts import one_step
 from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.steps import Step, end_of_episode
@@ -89,7 +90,37 @@ class NativeVecEnv(DummyVecEnv):
             return step
         self.actions = None
         stepper.actions[:] = actions
-        stepped = stepper.run()
+        return self._end_of_step(stepper, stepper.run())
+
+    def advance(self, actor: Callable, noise: np.ndarray, obs: np.ndarray, acs: np.ndarray, rews: np.ndarray
+                ) -> tuple[int, Step]:
+        """As many steps as need no Python, at least one: how many, and what `step` gives of the last. See
+        `rollouts.collect`, which has the others in obs, acs and rews. Raises mujoco.FatalError for an error of MuJoCo.
+        """
+        rollout = None if self.unchecked else self.native.rollout(actor, acs)
+        if rollout is None:
+            return one_step(self, actor, noise, obs, acs, rews)
+        left = [limit._max_episode_steps - limit._elapsed_steps for _, limit, _ in self.native.wrappers if limit]
+        T = min([len(rews), *left])
+        n = rollout.run(noise[:T], obs[:T], acs[:T], rews[:T])
+        if n == 0:
+            raise rollout.stepper.error()
+        self._count(rews[:n - 1])
+        return n, self._end_of_step(rollout.stepper, self.num_envs)
+
+    def _count(self, rews):
+        """Tell the wrappers of steps [n, N] that end no episode, and scale their rewards."""
+        for e, (_, limit, monitor) in enumerate(self.native.wrappers):
+            if limit is not None:
+                limit._elapsed_steps += len(rews)
+            if monitor is not None:
+                monitor.rewards.extend(rews[:, e].tolist())
+                monitor.total_steps += len(rews)
+        if self.native.scales is not None:
+            rews *= self.native.scales
+
+    def _end_of_step(self, stepper, stepped):
+        """What `step` gives, when that many environments could take their step."""
         obs, rews, dones, infos = stepper.obs.copy(), stepper.rews.copy(), np.zeros(self.num_envs, bool), []
         for e in range(stepped):
             env, limit, monitor = self.native.wrappers[e]
@@ -136,6 +167,7 @@ class Native:
         if any(RewardScaler in chain for chain in chains):
             self.scales = [chain[RewardScaler].scale if RewardScaler in chain else 1. for chain in chains]
         self.steppers: dict[np.dtype, Any] = {}
+        self.last_rollout = None
 
     def stepper(self, actions: np.ndarray) -> Any:
         """The Stepper for actions of this shape and dtype, or what clipping makes of it; None if there is none."""
@@ -145,6 +177,17 @@ class Native:
             self.steppers[actions.dtype] = stepper_of(self.task, self.numbers, self.ob_space, kind) if known else None
         stepper = self.steppers[actions.dtype]
         return stepper if stepper is not None and actions.shape == stepper.actions.shape else None
+
+    def rollout(self, actor: Callable, acs: np.ndarray) -> Any:
+        """The Rollout of this actor for actions as in acs [T, N, ...]; None if there is none."""
+        programs = getattr(actor, 'programs', None)
+        stepper = self.stepper(acs[0])
+        if programs is None or stepper is None or acs.dtype != np.float32:
+            return None
+        if self.last_rollout is None or self.last_rollout.programs is not programs:
+            from onpolicybaselines.native.rollout import Rollout
+            self.last_rollout = Rollout(programs, stepper)
+        return self.last_rollout
 
     def state(self) -> State:
         """None; see the class."""

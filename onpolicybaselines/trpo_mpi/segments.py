@@ -7,6 +7,7 @@ from onpolicybaselines.common.checks import check_finite
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.learning import sf01
 from onpolicybaselines.common.policies import PolicyWithValue
+from onpolicybaselines.common.rollouts import collect
 from onpolicybaselines.common.state import State, check_shapes
 from onpolicybaselines.common.vec_env import VecEnv
 
@@ -50,28 +51,19 @@ class Segments(Iterator[dict]):
         if self.ob is None:
             self._begin()
         env, T, N = self.env, self.T, self.env.num_envs
-        ac, new, ob = self.ac, self.new, self.ob
         # Initialize history arrays
-        obs = np.empty((T + 1, *ob.shape), ob.dtype)
+        obs = np.empty((T + 1, *self.ob.shape), self.ob.dtype)
         rews = np.empty((T, N))
-        news = np.empty((T, N), 'int32')
-        acs = np.empty((T + 1, *ac.shape), self.ac_dtype) # the first is the last of the segment before
-        acs[0] = ac
+        news = np.zeros((T + 1, N), 'int32')
+        acs = np.empty((T + 1, *self.ac.shape), self.ac_dtype)
+        # the first are the last of the segment before
+        obs[0], news[0], acs[0] = self.ob, self.new, self.ac
 
-        actor = self.pi.actor(self.stochastic)
         noise = self.pi.noise(T * N).reshape(T, N, -1)
-        ended = {}
-        for i in range(T):
-            obs[i] = ob
-            news[i] = new
-            acs[i+1] = ac = actor(ob, noise=noise[i])
-            ob, rews[i], new, infos = env.step(ac)
-            for n in new.nonzero()[0]:
-                ended[i, n] = infos[n]
-        obs[T] = ob
-        self.ac, self.new, self.ob = ac, new, ob
+        ended = collect(env, self.pi.actor(self.stochastic), noise, obs, news, acs[1:], rews)
+        self.ac, self.new, self.ob = acs[-1].copy(), news[-1].copy(), obs[-1].copy()
 
-        seg = {"ob": obs[:-1], "rew": rews.astype('float32'), "new": news, "ac": acs[1:], "prevac": acs[:-1]}
+        seg = {"ob": obs[:-1], "rew": rews.astype('float32'), "new": news[:-1], "ac": acs[1:], "prevac": acs[:-1]}
         check_finite('the segment', ob=seg["ob"], ac=seg["ac"], rew=seg["rew"])
         self._add_episodes(seg, rews, ended)
         self._add_values(seg, obs, ended)

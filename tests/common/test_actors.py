@@ -295,7 +295,7 @@ PLAIN = """
     assert 'tensorflow' not in sys.modules
     np_random = np.random.default_rng(0)
     dense = lambda *shape: actors.Dense(np_random.standard_normal(shape), np_random.standard_normal(shape[1]), 'tanh')
-    act = actors.policy(spaces.Box(-1, 1, (4,)), np.dtype('float64'), [dense(4, 8)],
+    act, _ = actors.policy(spaces.Box(-1, 1, (4,)), np.dtype('float64'), [dense(4, 8)],
                         actors.diag_gaussian([dense(8, 2)], np.zeros([1, 2])))
     print('numba' if actors.machine.compiled(np.dtype('float32'), np.dtype('float64')) else 'numpy')
     print(act(np.ones([1, 4]), np.ones([1, 2])).tolist())

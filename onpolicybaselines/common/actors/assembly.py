@@ -1,5 +1,6 @@
 """Observations to actions: encoding, filter, network and head in one function."""
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from gymnasium import spaces
@@ -9,9 +10,19 @@ from onpolicybaselines.common.actors.heads import Head, component
 from onpolicybaselines.common.actors.networks import Dense
 
 
+class Programs(NamedTuple):
+    """What machine code needs to act without Python: where `calls.run_at` is and, of each component of a mixture,
+    `machine.Program`s that differ in their numbers only."""
+
+    run_at: int
+    programs: list[machine.Program]
+
+
 def policy(ob_space: spaces.Space, dtype: np.dtype, layers: Sequence[Dense], head: Head,
-           mean_std: tuple[np.ndarray, np.ndarray] | None = None) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """A function (observations [N, ...], noise) -> actions [N, ...], the deterministic ones if noise is None.
+           mean_std: tuple[np.ndarray, np.ndarray] | None = None
+           ) -> tuple[Callable[[np.ndarray, np.ndarray | None], np.ndarray], Programs | None]:
+    """A function (observations [N, ...], noise) -> actions [N, ...], the deterministic ones if noise is None; and the
+    Programs for the others, if there are, and observations need no encoding.
 
     layers: from encoded observations to the latent; mean_std: filter observations as `Policy` does. The noise may be
     overwritten.
@@ -20,17 +31,16 @@ def policy(ob_space: spaces.Space, dtype: np.dtype, layers: Sequence[Dense], hea
     components = [policy(ob_space, dtype, layers, component, mean_std) for component in head.components]
     layers = [*layers, *head.layers]
     mean_std = mean_std and tuple(np.ravel(p).astype(dtype) for p in mean_std)
-    run = machine.compiled(encode(np.zeros([1, *ob_space.shape], ob_space.dtype)).dtype, dtype)
-    if run is None:
-        return _in_numpy(encode, layers, head, mean_std, dtype)
+    compiled = machine.compiled(encode(np.zeros([1, *ob_space.shape], ob_space.dtype)).dtype, dtype)
+    if compiled is None:
+        return _in_numpy(encode, layers, head, mean_std, dtype), None
+    run, run_at = compiled
     size_in = spaces.flatdim(ob_space)
     size_out = len(layers[-1].b) if layers else size_in
     program = machine.program(layers, head.couplings, mean_std, size_in, dtype)
 
     def push(ob, noise):
-        y = np.zeros([len(ob), size_out], dtype) if noise is None else noise
-        if dtype != np.float32:
-            y = y.astype(dtype)
+        y = np.zeros([len(ob), size_out], dtype) if noise is None else np.ascontiguousarray(noise, dtype)
         run(encode(ob), y, *program)
         return y
 
@@ -42,12 +52,19 @@ def policy(ob_space: spaces.Space, dtype: np.dtype, layers: Sequence[Dense], hea
     def act_by_component(ob, noise):
         if noise is None:
             return act(ob, None)
-        return np.concatenate([components[k](ob[n:n + 1], noise[n:n + 1, :-1].copy())
+        return np.concatenate([components[k][0](ob[n:n + 1], noise[n:n + 1, :-1].copy())
                                for n, k in enumerate(component(noise, len(components)))])
 
     if components:
-        return act_by_component
-    return push if head.couplings else act
+        return act_by_component, _together([programs for _, programs in components])
+    if not head.couplings:
+        return act, None
+    return push, Programs(run_at, [program]) if _is_encoded(ob_space, dtype) else None
+
+
+def _together(parts):
+    """The Programs of a mixture."""
+    return None if None in parts else Programs(parts[0].run_at, [part.programs[0] for part in parts])
 
 
 def _in_numpy(encode, layers, head, mean_std, dtype):
@@ -68,10 +85,15 @@ def encoder(ob_space: spaces.Space, dtype: np.dtype) -> Callable[[np.ndarray], n
         sizes = np.atleast_1d(ob_space.n if isinstance(ob_space, spaces.Discrete) else ob_space.nvec)
         values = np.concatenate([start + np.arange(n) for start, n in zip(starts, sizes, strict=True)])
         part = np.repeat(np.arange(len(sizes)), sizes)
-        return lambda ob: (ob.reshape(len(ob), -1)[:, part] == values).astype(dtype)
+        return lambda ob: np.ascontiguousarray(ob.reshape(len(ob), -1)[:, part] == values, dtype)
     size = spaces.flatdim(ob_space)
     if not np.issubdtype(ob_space.dtype, np.floating):
-        return lambda ob: ob.astype(dtype).reshape(-1, size)
-    if dtype != np.float32 or len(ob_space.shape) != 1 or ob_space.dtype == np.float16:
-        return lambda ob: ob.astype(np.float32).reshape(-1, size)
-    return lambda ob: ob
+        return lambda ob: np.ascontiguousarray(ob, dtype).reshape(-1, size)
+    if _is_encoded(ob_space, dtype):
+        return lambda ob: np.array(ob, ob_space.dtype, order='C')
+    return lambda ob: np.ascontiguousarray(ob, np.float32).reshape(-1, size)
+
+
+def _is_encoded(ob_space, dtype):
+    return (isinstance(ob_space, spaces.Box) and dtype == np.float32 and len(ob_space.shape) == 1
+            and ob_space.dtype in (np.float32, np.float64))

@@ -1,12 +1,11 @@
 """An actor as one function that numba compiles once for all of them: layers and couplings are a program of numbers."""
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-# by name in tf.nn; `activate` is for numbers and for arrays, so that numba and NumPy share it;
-# they stand in this file because numba looks at it, and no other, to see whether what it has compiled is out of date
+# by name in tf.nn; `activate` is for numbers and for arrays, so that numba and NumPy share it
 ACTIVATIONS = ('linear', 'tanh', 'relu', 'elu', 'sigmoid', 'softplus', 'swish')
 
 
@@ -32,9 +31,17 @@ def sigmoid(x: np.ndarray | float) -> np.ndarray | float:
     return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
 
 
+class Program(NamedTuple):
+    """What `run` takes: all numbers in a row, what they are, and room for the layers' outputs."""
+
+    numbers: np.ndarray
+    code: np.ndarray
+    room: np.ndarray
+
+
 def program(layers: Sequence[Any], couplings: Sequence[Any], mean_std: tuple[np.ndarray, np.ndarray] | None,
-            size_in: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What `_run` takes: all numbers in a row, what they are, and room for the layers' outputs.
+            size_in: int, dtype: np.dtype) -> Program:
+    """The Program of a policy.
 
     layers: `Dense`; couplings: `Coupling`; mean_std: filters observations, of size_in numbers, before.
     """
@@ -54,10 +61,10 @@ def program(layers: Sequence[Any], couplings: Sequence[Any], mean_std: tuple[np.
     for *slices, inner in couplings:
         code.extend(slices)
         add(inner)
-    return np.concatenate(numbers).astype(dtype), np.array(code), np.empty([3, width], dtype)
+    return Program(np.concatenate(numbers).astype(dtype), np.array(code), np.empty([3, width], dtype))
 
 
-def _run(ob, y, numbers, code, room):
+def run(ob: np.ndarray, y: np.ndarray, numbers: np.ndarray, code: np.ndarray, room: np.ndarray) -> None:
     """Rows of y: from noise to actions; without couplings, from anything to what the layers make of the rows of ob."""
     size = ob.shape[1]
     for n in range(len(ob)):
@@ -68,7 +75,7 @@ def _run(ob, y, numbers, code, room):
             for i in range(size):
                 room[0, i] = min(max((room[0, i] - numbers[i]) / numbers[size + i], -5), 5)
             at = 2 * size
-        out, at, pc = _layers(room, numbers, at, code, pc)
+        out, at, pc = layers_at(room, numbers, at, code, pc)
         for j in range(y.shape[1]):
             room[2, j] = room[out, j]
         couplings, pc = code[pc], pc + 1
@@ -76,7 +83,7 @@ def _run(ob, y, numbers, code, room):
             keep_from, keep, move_from, move = code[pc], code[pc + 1], code[pc + 2], code[pc + 3]
             for j in range(keep):
                 room[0, j] = y[n, keep_from + j]
-            out, at, pc = _layers(room, numbers, at, code, pc + 4)
+            out, at, pc = layers_at(room, numbers, at, code, pc + 4)
             for j in range(move):
                 y[n, move_from + j] = y[n, move_from + j] * np.exp(room[out, j]) + room[out, move + j]
             if i == 0:
@@ -87,7 +94,7 @@ def _run(ob, y, numbers, code, room):
                 y[n, j] = room[2, j]
 
 
-def _layers(room, numbers, at, code, pc):
+def layers_at(room: np.ndarray, numbers: np.ndarray, at: int, code: np.ndarray, pc: int) -> tuple[int, int, int]:
     """From the input in room[0] to (the row of room with the output, where the layers end in numbers, and in code)."""
     depth, pc, out = code[pc], pc + 1, 0
     for _ in range(depth):
@@ -101,14 +108,14 @@ def _layers(room, numbers, at, code, pc):
             h[j] = h_j
             w = w[n_in + 1:]
         if groups:
-            _normalize(h[:n_out], numbers[at:], groups)
+            normalize(h[:n_out], numbers[at:], groups)
             at += 2 * n_out + 1
         for j in range(n_out):
             h[j] = activate(h[j], activation)
     return out, at, pc
 
 
-def _normalize(h, numbers, groups):
+def normalize(h: np.ndarray, numbers: np.ndarray, groups: int) -> None:
     """Layer normalisation of h [n] in place; numbers: gamma, beta, epsilon."""
     size = len(h) // groups
     for start in range(0, len(h), size):
@@ -124,21 +131,12 @@ def _normalize(h, numbers, groups):
 
 
 @functools.cache
-def compiled(ob_dtype: np.dtype, dtype: np.dtype) -> Callable | None:
-    """`_run`, compiled once on a machine if numba finds a folder for its cache; None without numba."""
+def compiled(ob_dtype: np.dtype, dtype: np.dtype) -> tuple[Callable, int] | None:
+    """`calls.compiled`; None without numba."""
     try:
-        import numba
+        import numba  # noqa: F401
+
+        from onpolicybaselines.common.actors import calls
     except ImportError:
         return None
-    from numba.extending import register_jitable
-    for function in (_layers, _normalize, activate, sigmoid):
-        register_jitable(function)
-    options = {'error_model': 'numpy', 'fastmath': {'contract', 'reassoc'}}  # sums in the order that is fastest
-    signature = f'({ob_dtype}[:, ::1], {dtype}[:, ::1], {dtype}[::1], int64[::1], {dtype}[:, ::1])'
-    try:
-        run = numba.njit(cache=True, **options)(_run)
-        run.compile(signature)
-    except Exception:  # of the cache: no folder, a full disk, a damaged file; of the compiler, it comes again
-        run = numba.njit(**options)(_run)
-        run.compile(signature)
-    return run
+    return calls.compiled(ob_dtype, dtype)

@@ -1,0 +1,87 @@
+"""Machine code by numba: functions at addresses, which are compiled once and called from anywhere.
+
+A function that is compiled twice, or into another one, may round differently; the same code does not.
+"""
+import hashlib
+import pathlib
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import carray
+from numba.core import cgutils
+from numba.core.ccallback import CFunc
+from numba.core.types import float64, int64, voidptr
+from numba.extending import intrinsic, register_jitable
+
+
+@intrinsic
+def _pointer(typingctx, address):
+    return voidptr(int64), lambda context, builder, signature, args: builder.inttoptr(
+        args[0], context.get_value_type(voidptr))
+
+
+@register_jitable
+def array_at(address: int, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """The array of this shape at an address."""
+    return carray(_pointer(address), shape, dtype)
+
+
+@intrinsic
+def call(typingctx, function: int, argument: int) -> int:
+    """The answer of the C function int64(int64) at an address."""
+    def generate(context, builder, signature, args):
+        i64 = ir.IntType(64)
+        address, argument = args
+        return builder.call(builder.inttoptr(address, ir.FunctionType(i64, [i64]).as_pointer()), [argument])
+    return int64(int64, int64), generate
+
+
+@intrinsic
+def call_ddot(typingctx, function, size, x):
+    """cblas_ddot(size, x, 1, x, 1) by its address, x an address, too."""
+    def generate(context, builder, signature, args):
+        i64, pointer = ir.IntType(64), cgutils.voidptr_t
+        kind = ir.FunctionType(ir.DoubleType(), [i64, pointer, i64, pointer, i64])
+        x = builder.inttoptr(args[2], pointer)
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1], x, i64(1), x, i64(1)])
+    return float64(int64, int64, int64), generate
+
+
+def c_function(python: Callable[[int], int], **options: Any) -> CFunc:
+    """`python` as the C function int64(int64) at its `address`; see `function`."""
+    return _cached(numba.cfunc, 'int64(int64)', python, options)
+
+
+def function(python: Callable, signature: str, **options: Any) -> Callable:
+    """`python` as machine code, compiled once on a machine if numba finds a folder for its cache.
+
+    options: of numba.njit.
+    """
+    return _cached(numba.njit, signature, python, options)
+
+
+def renamed(python: Callable, label: str, names: Mapping[str, Any]) -> Callable:
+    """A copy of a function under a name with a label, which finds `names` in place of what its module has.
+
+    All that numba's cache knows of what a function uses is its name; so the label is to change with that.
+    """
+    copy = types.FunctionType(python.__code__, {**python.__globals__, **names})
+    copy.__qualname__ = f'{python.__name__}_{label}'
+    return copy
+
+
+def digest(*contents: bytes) -> str:
+    """A label for functions that are made of these, and of this file."""
+    return hashlib.sha256(b''.join([*contents, pathlib.Path(__file__).read_bytes()])).hexdigest()[:16]
+
+
+def _cached(compile, signature, python, options):
+    options = {'error_model': 'numpy', **options}
+    try:
+        return compile(signature, cache=True, **options)(python)
+    except Exception:  # of the cache: no folder, a full disk, a damaged file; of the compiler, it comes again
+        return compile(signature, **options)(python)
