@@ -81,6 +81,11 @@ def ranks() -> Table:
     return _bench('ranks').without('cores')
 
 
+def mpi() -> Table:
+    """Calls and bytes of MPI."""
+    return _bench('mpi').without('first rank: calls', 'last rank: calls', 'iteration, ms')
+
+
 def _bench(report):
     found, = read_tables(RESULTS / 'bench' / f'{report}.md')
     return found
@@ -166,7 +171,7 @@ def time_per_step(suite: str, title: str) -> Table:
 
 TABLES: dict[str, Callable[[], Table]] = {
     'TRPO on Hopper': trpo, 'continuous ACKTR': acktr_cont, 'speed': speed, 'profile': profile, 'startup': startup,
-    'ranks': ranks, 'figure 1': fig1, 'figure 2, bandits': bandits, 'figure 2, ants': ants,
+    'ranks': ranks, 'mpi': mpi, 'figure 1': fig1, 'figure 2, bandits': bandits, 'figure 2, ants': ants,
     'figure 3': functools.partial(finals, 'fig3'), 'figure 3, probabilities': fig3_probabilities,
     'observation filter': functools.partial(
         finals, 'filter_update', 'Gaussian', 'Gaussian, filter after', 'flow, Gauss–Newton',

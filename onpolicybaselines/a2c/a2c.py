@@ -24,7 +24,7 @@ from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_util import sync_from_root
 from onpolicybaselines.common.mpi_world import allmean, size
 from onpolicybaselines.common.reports import call_back, log_update, number_of_updates
-from onpolicybaselines.common.rollouts import gather
+from onpolicybaselines.common.rollouts import gather, gather_episodes
 from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env import VecEnv
 
@@ -196,7 +196,7 @@ def learn(
     for update in range(1, number_of_updates(total_timesteps, nbatch)+1):
         # Get mini batch of experiences
         obs, states, rewards, masks, actions, values, epinfos = runner.run()
-        epinfobuf.extend(gather(epinfos))
+        epinfobuf.extend(gather_episodes(epinfos))
 
         policy_loss, value_loss, policy_entropy = model.train(obs, states, rewards, masks, actions, values)
         if hasattr(model.pi, 'ob_rms'): model.pi.ob_rms.update(obs)
@@ -206,7 +206,7 @@ def learn(
         fps = int((update*nbatch)/nseconds)
         if update % log_interval == 0 or update == 1:
             # 1: values predict returns perfectly; 0: no better than a constant
-            ev = explained_variance(gather(values), gather(rewards))
+            ev = explained_variance(*gather(values, rewards))
             log_update(update, update*nbatch, fps, epinfobuf, policy_entropy=policy_entropy, value_loss=value_loss,
                        explained_variance=ev)
         call_back(callback, locals(), globals())

@@ -29,7 +29,7 @@ from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_util import sync_from_root
 from onpolicybaselines.common.mpi_world import rank, size
 from onpolicybaselines.common.reports import call_back, log_update, number_of_updates
-from onpolicybaselines.common.rollouts import gather
+from onpolicybaselines.common.rollouts import gather, gather_episodes
 from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env import VecEnv
 
@@ -204,13 +204,13 @@ def learn(
 
     for update in range(1, number_of_updates(total_timesteps, nbatch)+1):
         obs, states, rewards, masks, actions, values, epinfos = runner.run()
-        epinfobuf.extend(gather(epinfos))
+        epinfobuf.extend(gather_episodes(epinfos))
         policy_loss, value_loss, policy_entropy = model.train(obs, states, rewards, masks, actions, values)
         if hasattr(model.pi, 'ob_rms'): model.pi.ob_rms.update(obs)
         nseconds = time.time()-tstart
         fps = int((update*nbatch)/nseconds)
         if update % log_interval == 0 or update == 1:
-            ev = explained_variance(gather(values), gather(rewards))
+            ev = explained_variance(*gather(values, rewards))
             log_update(update, update*nbatch, fps, epinfobuf, policy_entropy=policy_entropy, policy_loss=policy_loss,
                        value_loss=value_loss, explained_variance=ev)
 

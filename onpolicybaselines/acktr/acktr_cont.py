@@ -23,7 +23,8 @@ from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, c
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_moments import mpi_moments
 from onpolicybaselines.common.mpi_util import sync_from_root
-from onpolicybaselines.common.mpi_world import allgather, rank
+from onpolicybaselines.common.mpi_world import rank
+from onpolicybaselines.common.rollouts import gather
 from onpolicybaselines.common.vec_env import VecEnv
 
 
@@ -222,8 +223,7 @@ def learn(*,
         stepsize = adapt_stepsize(stepsize, kl, desired_kl)
         optim.learning_rate, optim.cold_lr = stepsize, stepsize*(1-0.9)
 
-        rews, lens = map(np.concatenate, zip(*allgather(([path["ep_ret"] for path in paths],
-                                                         [pathlength(path) for path in paths])), strict=True))
+        rews, lens = gather([path["ep_ret"] for path in paths], [pathlength(path) for path in paths])
         rewbuffer = rews
         timesteps_so_far += int(lens.sum())
         episodes_so_far += len(lens)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from onpolicybaselines.common.filters import ZFilter
-from onpolicybaselines.common.mpi_world import allgather, size
+from onpolicybaselines.common.math_util import flatten_arrays, unflatten_vector
+from onpolicybaselines.common.mpi_world import allgather_arrays, size
 from onpolicybaselines.common.running_stat import RunningStat
 
 
@@ -32,8 +33,10 @@ class MpiZFilter(ZFilter):
         if self._alone:
             return
         self.rs = self._known
-        for seen in allgather(self._new):
-            self.rs.set_state(joined(self.rs.state(), seen.state()))
+        new = self._new.state()
+        for vector, in allgather_arrays([flatten_arrays(list(new.values()))]):
+            seen = unflatten_vector(vector, [value.shape for value in new.values()])
+            self.rs.set_state(joined(self.rs.state(), dict(zip(new, seen, strict=True))))
         self._begin()
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:

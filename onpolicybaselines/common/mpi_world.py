@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,6 +18,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+    from numpy.typing import ArrayLike
 
 # (rank, size) as launchers hand them to the processes they start: MPICH, Intel MPI; Open MPI; MVAPICH; PMIx
 LAUNCHER_VARIABLES = (('PMI_RANK', 'PMI_SIZE'), ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'),
@@ -95,6 +96,22 @@ def allgather(x: Any) -> list:
     """x of every rank, in order of rank; [x] without MPI."""
     comm = get_comm()
     return [x] if comm is None else comm.allgather(x)
+
+
+def allgather_arrays(vectors: Sequence[ArrayLike]) -> list[tuple[np.ndarray, ...]]:
+    """(vector, ...) of every rank, in order of rank: numbers, as float64, in messages of their size.
+
+    The vectors of a rank are of one length, which may be another on each. Without MPI they keep their type.
+    """
+    comm = get_comm()
+    if comm is None:
+        return [tuple(map(np.asarray, vectors))]
+    rows = np.array(vectors, 'float64').T.copy()  # [length, number of vectors]
+    lengths = np.empty(comm.Get_size(), 'int64')
+    comm.Allgather(np.array([len(rows)]), lengths)
+    everyone = np.empty((lengths.sum(), len(vectors)))
+    comm.Allgatherv(rows, (everyone, lengths * len(vectors)))
+    return [tuple(part.T) for part in np.split(everyone, np.cumsum(lengths)[:-1])]
 
 
 def check_synced(theta: np.ndarray, what: str, comm: MPI.Intracomm | None = None) -> None:

@@ -3,8 +3,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from onpolicybaselines.common.mpi_world import allgather
+from onpolicybaselines.common.mpi_world import allgather_arrays
 from onpolicybaselines.common.state import State, check_shapes
 from onpolicybaselines.common.vec_env import VecEnv
 from onpolicybaselines.common.vec_env.steps import Step
@@ -88,7 +89,12 @@ def values_beyond(model: Any, dones: Sequence, infos: Sequence[dict], states: np
     return values
 
 
-def gather(batch: Sequence) -> Sequence:
-    """The lists or arrays of all MPI ranks in one, on every rank."""
-    batches = allgather(batch)
-    return np.concatenate(batches) if isinstance(batch, np.ndarray) else sum(batches, [])
+def gather(*vectors: ArrayLike) -> list[np.ndarray]:
+    """Vectors of one length, which may be another on each MPI rank: each that of all ranks in one, on every rank."""
+    return [np.concatenate(parts) for parts in zip(*allgather_arrays(vectors), strict=True)]
+
+
+def gather_episodes(epinfos: Sequence[dict]) -> list[dict]:
+    """{'r': return, 'l': length} of the episodes of all MPI ranks, on every rank."""
+    rews, lens = gather([epinfo['r'] for epinfo in epinfos], [epinfo['l'] for epinfo in epinfos])
+    return [{'r': float(rew), 'l': int(length)} for rew, length in zip(rews, lens, strict=True)]

@@ -22,7 +22,7 @@ from onpolicybaselines.common.math_util import safemean
 from onpolicybaselines.common.mpi_adam import MpiAdam
 from onpolicybaselines.common.mpi_fit import minimize
 from onpolicybaselines.common.mpi_moments import mpi_moments
-from onpolicybaselines.common.mpi_world import allgather, check_synced, get_comm, rank as get_rank, size
+from onpolicybaselines.common.mpi_world import allgather_arrays, check_synced, get_comm, rank as get_rank, size
 from onpolicybaselines.common.policies import PolicyWithValue, build_policy
 from onpolicybaselines.common.timing import timed
 from onpolicybaselines.common.vec_env import VecEnv
@@ -237,7 +237,7 @@ def learn(*,
         logger.record_tabular("ev_tdlam_before", explained_variance(vpredbefore, tdlamret))
 
         lrlocal = (seg["ep_lens"], seg["ep_rets"]) # local values
-        listoflrpairs = allgather(lrlocal) # list of tuples
+        listoflrpairs = allgather_arrays(lrlocal) # list of tuples
 
         lens, rews = map(flatten_lists, zip(*listoflrpairs, strict=True))
         lenbuffer.extend(lens)

@@ -10,6 +10,7 @@ startup  seconds to the end of the first iteration, as multiples of those to imp
          library; memory
 profile  where the time of an iteration goes
 ranks    steps per second under mpirun
+mpi      calls and bytes of MPI per update against the number of ranks; reckoned from those, a thousand ranks
 acktr    where the time of a batch of continuous ACKTR goes: collecting 2500 steps, 25 updates of the critic, the rest
 cost     time of an update and memory against batch, action size, flow, network
 """

@@ -12,6 +12,7 @@ import gymnasium as gym
 
 from onpolicybaselines.common.mpi_world import rank
 from onpolicybaselines.common.timing import timing
+from run.bench.messages import Messages
 
 SKIP = 3  # updates before the measured ones
 # the `timed` blocks of TRPO by the names they have in reports
@@ -58,9 +59,9 @@ class _Timed(gym.Wrapper):
         self.reset = watch.wrap('physics', env.reset)
 
 
-def trained(env: str, updates: int = 10, profile: bool = False, **options) -> dict:
+def trained(env: str, updates: int = 10, profile: bool = False, begin: Callable | None = None, **options) -> dict:
     """TRPO's steps per second over `updates` updates after the first three; seconds to the end of the first iteration;
-    MiB of memory at most; with `profile`, seconds per iteration by part."""
+    MiB of memory at most; with `profile`, seconds per iteration by part. begin() is called after the first three."""
     start = time.perf_counter()
     import tensorflow  # noqa: F401
     import tensorflow_probability  # noqa: F401
@@ -74,6 +75,8 @@ def trained(env: str, updates: int = 10, profile: bool = False, **options) -> di
         times.append(time.perf_counter())
         if len(times) == SKIP + 1:
             watch.seconds.clear()
+            if begin:
+                begin()
 
     options = {**defaults.mujoco(), 'xla': True, **options}
     env = gym.make(env)
@@ -99,6 +102,17 @@ def _profiled(watch):
             yield
     finally:
         PolicyWithValue.actor = actor
+
+
+def mpi(env: str, updates: int = 20, **options) -> dict:
+    """As `trained`; and what the first and the last rank tell the others, per update."""
+    from onpolicybaselines.common.mpi_world import get_comm
+    get_comm()
+    messages = Messages()
+    messages.install()
+    result = trained(env, updates, True, messages.clear, **options)
+    first, *_, last = 2 * get_comm().allgather(messages.table(updates))
+    return {**result, 'first': first, 'last': last}
 
 
 def acktr(env: str, updates: int = 8, **options) -> dict:
@@ -149,7 +163,7 @@ def sb3(env: str, updates: int = 10) -> dict:
     return {'steps_per_second': 1024 * updates / (times[SKIP + updates] - times[SKIP])}
 
 
-MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3, 'acktr': acktr}
+MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3, 'acktr': acktr, 'mpi': mpi}
 
 
 def measure_here(what: str, pin: bool, **options) -> None:

@@ -43,18 +43,22 @@ class Record:
         self.rows: list[dict] = []
 
     def measure_in_turn(self, cases: dict[str, dict], repeats: int) -> dict[str, dict[str, float]]:
-        """Measure each case `repeats` times in turn; returns the median of each result by case."""
+        """Measure each case `repeats` times in turn; returns the median of each number by case."""
         for repeat, (case, options) in tqdm(list(itertools.product(range(repeats), cases.items())), desc=self._base):
             self.rows.append({'case': case, 'repeat': repeat, **measure(**options)})
             with replacing(self._base + '.jsonl', encoding='utf-8') as fh:
                 fh.writelines(json.dumps(row) + '\n' for row in self.rows)
         return {case: {key: float(np.median([row[key] for row in self._of(case)]))
-                       for key in self._of(case)[0] if key not in ('case', 'repeat')} for case in cases}
+                       for key, value in self._of(case)[0].items() if isinstance(value, float)} for case in cases}
 
     def spread(self, case: str, key: str = 'steps_per_second') -> float:
         """(largest - smallest) / median over the repeats."""
         values = [row[key] for row in self._of(case)]
         return (max(values) - min(values)) / float(np.median(values))
+
+    def last(self, case: str) -> dict:
+        """All results of the last repeat."""
+        return self._of(case)[-1]
 
     def _of(self, case):
         return [row for row in self.rows if row['case'] == case]

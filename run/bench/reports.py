@@ -91,6 +91,37 @@ def ranks(args: argparse.Namespace) -> None:
                    for name in ('Gaussian', 'flow')))
 
 
+def mpi(args: argparse.Namespace) -> None:
+    """Calls and bytes of MPI per update and rank against the number of ranks, and what follows for a thousand."""
+    record = Record(args.folder, 'mpi')
+    cases = {str(n): {'what': 'mpi', 'env': 'Hopper-v5', 'ranks': n, **POLICIES['Gaussian']} for n in (1, 2, 4, 8, 16)}
+    medians = record.measure_in_turn(cases, args.repeats)
+    rows = [('ranks', *CALLS, *(f'{rank} rank: {what}' for rank in ('first', 'last') for what in (
+        'calls', 'KiB handed in', 'KiB got')), 'iteration, ms', 'value fit, ms')]
+    for case, result in medians.items():
+        rows.append((case, *_messages(record.last(case)),
+                     *(f'{1000 * result[part]:.0f}' for part in ('iteration', 'phase value fit'))))
+    rows.append(('1000 (reckoned)', *_messages(_reckoned(record.last('16'), 16, 1000)), '-', '-'))
+    record.table(*rows)
+
+
+CALLS = ('Allreduce', 'Gather', 'Bcast', 'Allgather')  # in order of bytes
+
+
+def _messages(result):
+    first, last = ([*np.sum(list(result[rank].values()), axis=0)] for rank in ('first', 'last'))
+    by_call = (sum(n for name, (n, *_) in result['first'].items() if name.lower().startswith(call.lower()))
+               for call in CALLS)
+    return (*(f'{n:.1f}' for n in by_call),
+            *(f'{value:.1f}' for calls, *sizes in (first, last) for value in (calls, *(x / 1024 for x in sizes))))
+
+
+def _reckoned(result, measured, size):
+    """The messages of `size` ranks from those of some fewer: bytes got from all grow in proportion, all else stays."""
+    return {rank: {call: (n, sent, got * size / measured if call.lower().startswith('allgather') else got)
+                   for call, (n, sent, got) in result[rank].items()} for rank in ('first', 'last')}
+
+
 WORK = {  # option: (values, policy, task)
     'timesteps_per_batch': ((1024, 4096, 16384, 65536), 'flow', 'Hopper-v5'),
     'flow_layers': ((1, 2, 4, 8, 16), 'flow', 'Hopper-v5'),
@@ -137,4 +168,5 @@ def _plot_cost(medians, path):
     figure.savefig(path, dpi=110)
 
 
-REPORTS = {'speed': speed, 'startup': startup, 'profile': profile, 'acktr': acktr_profile, 'ranks': ranks, 'cost': cost}
+REPORTS = {'speed': speed, 'startup': startup, 'profile': profile, 'acktr': acktr_profile, 'ranks': ranks, 'mpi': mpi,
+           'cost': cost}

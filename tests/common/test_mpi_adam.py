@@ -184,14 +184,16 @@ RANKS = """
         return tf.reduce_mean(weight[:, tf.newaxis] * (theta - centre), axis=0)
 
     specs = tf.TensorSpec([None, 14]), tf.TensorSpec([None])
-    for name, scale in (('fit mean', True), ('fit sum', False)):
-        adam = MpiAdam(make_variables(offset=comm.rank), scale_grad_by_procs=scale)
-        fit = minimize(adam, quadratic, *specs)
-        fit((gradients, gradients[:, 0]), [np.array([0, 1]), np.array([2, 4 - comm.rank])], 0.1)
-        out[name] = parameters(adam)
-    out['fit not finite'] = gathered_error(fit, (np.tile(bad, (3, 1)), gradients[:3, 0]), [np.arange(3)], 0.1)
-    out['after fit'], out['updates'] = parameters(adam), comm.gather(adam.t)
-    out['moments'] = comm.gather([adam.m.tolist(), adam.v.tolist()])
+    for group in (8, 1):
+        for name, scale in (('mean', True), ('sum', False)):
+            adam = MpiAdam(make_variables(offset=comm.rank), scale_grad_by_procs=scale)
+            fit = minimize(adam, quadratic, *specs, group=group)
+            fit((gradients, gradients[:, 0]), [np.array([0, 1]), np.array([2, 4 - comm.rank])], 0.1)
+            out[f'fit {name}, {group}'] = parameters(adam)
+        out[f'fit not finite, {group}'] = gathered_error(fit, (np.tile(bad, (3, 1)), gradients[:3, 0]), [np.arange(3)],
+                                                         0.1)
+        out[f'after fit, {group}'], out[f'updates, {group}'] = parameters(adam), comm.gather(adam.t)
+        out[f'moments, {group}'] = comm.gather([adam.m.tolist(), adam.v.tolist()])
 
     sync_from_root(adam.var_list)
     out['from root'] = gathered_error(adam.check_synced)
@@ -216,22 +218,74 @@ def test_two_ranks_equal_one_with_the_combined_gradient(two_ranks, name, scale):
         np.testing.assert_array_equal(np.array(theta, 'float32'), adam.getflat())
 
 
+@pytest.mark.parametrize('group', [8, 1])
 @pytest.mark.parametrize('name, scale', [('mean', 1), ('sum', 2)])
-def test_two_ranks_fit_like_one_with_the_rows_of_both(two_ranks, name, scale):
+def test_two_ranks_fit_like_one_with_the_rows_of_both(two_ranks, name, scale, group):
     data = np.concatenate([make_gradients(0), make_gradients(1)])
     adam = MpiAdam(make_variables())
     minimize(adam, lambda *args: scale * quadratic(*args), *SPECS)(
         (data, data[:, 0]), [np.array([0, 1, 5, 6]), np.array([2, 4, 7, 8])], 0.1)
-    for theta in two_ranks[f'fit {name}']:
+    for theta in two_ranks[f'fit {name}, {group}']:
         np.testing.assert_allclose(np.array(theta, 'float32'), adam.getflat(), rtol=1e-6)
 
 
-def test_not_finite_rows_of_one_rank_stop_the_fit_of_all(two_ranks):
-    assert len(two_ranks['fit not finite']) == 2
-    for message in two_ranks['fit not finite']:
+@pytest.mark.parametrize('group', [8, 1])
+def test_not_finite_rows_of_one_rank_stop_the_fit_of_all(two_ranks, group):
+    def of(name):
+        return two_ranks[f'{name}, {group}']
+
+    assert len(of('fit not finite')) == 2
+    for message in of('fit not finite'):
         assert message.startswith('FloatingPointError: MpiAdam: a gradient of updates 3 to 3 is not finite')
-    assert two_ranks['after fit'] == two_ranks['fit sum'] and two_ranks['updates'] == [2, 2]
-    assert two_ranks['moments'][0] == two_ranks['moments'][1]
+    assert of('after fit') == of('fit sum') and of('updates') == [2, 2]
+    assert of('moments')[0] == of('moments')[1]
+
+
+GROUPS = """
+    import json
+    import numpy as np
+    import tensorflow as tf
+    from onpolicybaselines.common.mpi_adam import MpiAdam
+    from onpolicybaselines.common.mpi_fit import minimize
+    from onpolicybaselines.common.mpi_world import get_comm
+
+    comm = get_comm()
+    np_random = np.random.default_rng(comm.rank)
+    w1, w2 = (np.random.default_rng(0).standard_normal(shape).astype('float32') for shape in ((6, 16), (16,)))
+
+    def gradient(theta, ob, ret):  # of the squared error of a small network
+        with tf.GradientTape() as tape:
+            tape.watch(theta)
+            hidden = tf.tanh(ob @ tf.reshape(theta[:96], [6, 16]))
+            error = tf.reduce_mean(tf.square(tf.linalg.matvec(hidden, theta[96:]) - ret))
+        return tape.gradient(error, theta)
+
+    ob, ret = np_random.standard_normal((64, 6)), np_random.standard_normal(64)
+    minibatches = [rows for _ in range(5) for rows in np.split(np_random.permutation(64), 4)]
+    out = {}
+    for group in (5, 3, 2, 1):
+        for xla in (False, True):
+            adam = MpiAdam([tf.Variable(w1), tf.Variable(w2)])
+            fit = minimize(adam, gradient, tf.TensorSpec([None, 6]), tf.TensorSpec([None]), xla=xla, group=group)
+            fit((ob, ret), minibatches[:8], 1e-2)
+            fit((ob, ret), minibatches[8:], 1e-2)
+            out[f'{group}, {xla}'] = comm.gather(adam.getflat().tolist())
+    if comm.rank == 0:
+        print(json.dumps(out))
+"""
+
+
+def test_groups_of_any_size_make_the_same_updates(mpirun):
+    """Five ranks: one group; groups of three and two, of two, two and one; each rank alone."""
+    result = mpirun(5, GROUPS)
+    assert result.returncode == 0, result.stderr
+    out = json.loads(result.stdout)
+    expected = np.array(out['5, False'][0])
+    for group in (5, 3, 2, 1):
+        for xla in (False, True):
+            one, *others = out[f'{group}, {xla}']
+            assert len(others) == 4 and all(theta == one for theta in others)  # to the bit
+            np.testing.assert_allclose(one, expected, rtol=0, atol=1e-6)
 
 
 def test_different_parameters_are_named_on_all_ranks(two_ranks):

@@ -91,6 +91,31 @@ def test_allmean_is_the_same_to_the_bit_on_all_ranks(mpirun):
     assert result.returncode == 0, result.stderr
 
 
+def test_vectors_of_all_ranks(mpirun):
+    """Of any length, 0 too; the numbers arrive as they were."""
+    lens, rews = mpi_world.allgather_arrays(([3, 4], [0.1, 0.2]))[0]
+    assert lens.tolist() == [3, 4] and lens.dtype == int and rews.tolist() == [0.1, 0.2]
+    result = mpirun(4, """
+        import numpy as np
+        from onpolicybaselines.common import mpi_world
+        from onpolicybaselines.common.rollouts import gather, gather_episodes
+
+        def of(rank):  # as many as the rank's number: rank 0 has none
+            return list(range(rank, 2 * rank)), list(np.random.default_rng(rank).standard_normal(rank))
+
+        pairs = mpi_world.allgather_arrays(of(mpi_world.rank()))
+        assert [(list(lens), list(rews)) for lens, rews in pairs] == [of(rank) for rank in range(4)]
+        lens, rews = gather(*of(mpi_world.rank()))
+        everyone = [pair for rank in range(4) for pair in zip(*of(rank))]
+        assert list(zip(lens, rews)) == everyone
+        episodes = gather_episodes([{'r': rew, 'l': length, 't': 1.} for length, rew in zip(*of(mpi_world.rank()))])
+        assert episodes == [{'r': rew, 'l': length} for length, rew in everyone]
+        assert all(type(episode['l']) is int for episode in episodes)
+        assert [len(vector) for vector, in mpi_world.allgather_arrays([[]])] == [0, 0, 0, 0]
+    """)
+    assert result.returncode == 0, result.stderr
+
+
 FAILURES = {'raise ValueError("bad weather")': 'ValueError: bad weather',
             'raise KeyboardInterrupt': 'KeyboardInterrupt',
             'sys.exit(3)': 'SystemExit: 3',
