@@ -120,7 +120,8 @@ def learn(*,
     ep_window               episodes that EpRewMean and EpLenMean average over
     check_every             updates between checks that all ranks hold the same parameters
     xla                     compile the updates by XLA: a longer start (20 s for a flow, once on a machine), faster
-                            updates; None does so for runs of at least 200 updates
+                            updates; None compiles each part of them where the run is long enough for it to pay: from
+                            200 updates on the fit, from 300 the Fisher products, 1000 the losses, 2000 the gradient
     **network_kwargs        keywords of the network's builder and of the policy
 
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that
@@ -154,7 +155,7 @@ def learn(*,
 
     fisher, xla = choose(pi, fisher, xla, updates=max(max_iters, total_timesteps // (nworkers * timesteps_per_batch)))
     functions = make_functions(pi, ent_coef, fisher, xla)
-    fit_vf = minimize(vfadam, functions.compute_vflossandgrad, pi.X, ret, xla=xla)
+    fit_vf = minimize(vfadam, functions.compute_vflossandgrad, pi.X, ret, xla='fit' in xla)
 
     if load_path is not None:
         pi.load(load_path)
