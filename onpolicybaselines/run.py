@@ -127,7 +127,6 @@ def get_alg_module(alg: str, submodule: str | None = None) -> ModuleType:
     """A module of the algorithm's package. Raises UsageError for an unknown one."""
     submodule = submodule or alg
     package = package_of(alg, submodule)
-    start_tensorflow()
     alg_module = import_module('.'.join(['onpolicybaselines', package, submodule]))
 
     return alg_module
@@ -135,6 +134,7 @@ def get_alg_module(alg: str, submodule: str | None = None) -> ModuleType:
 
 def get_learn_function(alg: str) -> Callable:
     """The algorithm's `learn`."""
+    start_tensorflow()
     return get_alg_module(alg).learn
 
 
@@ -172,12 +172,13 @@ def main(args: list[str]) -> Any:
     arg_parser = common_arg_parser()
     args, unknown_args = arg_parser.parse_known_args(args[1:])
     if args.help:
-        return options.print_help(arg_parser, args.alg, get_learn_function(args.alg),
+        return options.print_help(arg_parser, args.alg, options.declared_learn(args.alg),
                                   get_learn_function_defaults(args.alg, 'mujoco'))
     env_type, _ = get_env_type(args)
-    extra_args = parse_cmdline_kwargs(unknown_args, options.of_command_line(
-        args, get_learn_function(args.alg), get_learn_function_defaults(args.alg, env_type),
-        get_default_network(env_type)))
+    run = (args, options.declared_learn(args.alg), get_learn_function_defaults(args.alg, env_type),
+           get_default_network(env_type))
+    extra_args = parse_cmdline_kwargs(unknown_args, options.of_command_line(*run))
+    options.check(*run, extra_args)
 
     rank = get_rank()
     if rank == 0:

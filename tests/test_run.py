@@ -3,6 +3,7 @@ import csv
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 
 from onpolicybaselines import logger, run
+from onpolicybaselines.common.files import write_arrays
 from onpolicybaselines.common.tf_util import load_variables
 from onpolicybaselines.session import options
 from onpolicybaselines.session.play import play
+from onpolicybaselines.session.start import ALGORITHMS
 
 # two updates of 200 steps: each ends with the time limit of an episode
 BASE = {'env': 'Pendulum-v1', 'env_type': 'mujoco', 'seed': 1, 'num_timesteps': 400, 'timesteps_per_batch': 200,
@@ -151,13 +154,19 @@ BAD_INPUT = [
     (['--alg=trpo'], "unknown algorithm 'trpo'; did you mean trpo_mpi?"),
     (['--policy=flwo'], "unknown policy 'flwo'; did you mean flow?"),
     (['--network=mpl'], "unknown network 'mpl'; did you mean mlp?"),
-    (['--network=lstm'], 'recurrent'),
     (['--polcy=flow'], 'unknown option --polcy; did you mean --policy?'),
     (['--gama=0.9'], 'unknown option --gama; did you mean --gamma?'),
     (['--flow_layers=3'], 'unknown option --flow_layers here: it goes with --policy=flow'),
     (['--nlstm=3'], 'it goes with --network=lstm'),
     (['--policy=flow', '--flow_layers=x'], '--flow_layers=x: expected an integer'),
-    (['--policy=flow', '--flow_layers=0'], 'flow_layers=0'),
+    (['--policy=flow', '--flow_layers=0'], 'flow_layers=0 must be positive'),
+    (['--policy=flow', '--flow_units=2'], 'flow_units=2 must be at least 3'),
+    (['--filter_update=x'], '--filter_update=x: expected one of before, after'),
+    (['--value_network=x'], '--value_network=x: expected one of copy, shared or None'),
+    (['--num_hidden=0'], 'num_hidden=0 must be positive'),
+    (['--alg=a2c', '--lrschedule=fast'], '--lrschedule=fast: expected one of linear'),
+    (['--alg=acktr_cont', '--kfac_update=0'], 'kfac_update=0 must be positive'),
+    (['--alg=acktr_cont', '--num_env=2'], 'one environment per rank, not 2'),
     (['--policy=gmm', '--gmm_components=1.5'], '--gmm_components=1.5: expected an integer'),
     (['--policy=gmm', '--gmm_components=0'], 'gmm_components=0'),
     (['--fisher=hesse'], '--fisher=hesse: expected one of hessian, gauss_newton'),
@@ -167,8 +176,8 @@ BAD_INPUT = [
     (['--normalize_observations=maybe'], 'expected True or False'),
     (['--native=maybe'], "--native: expected True or False, got 'maybe'"),
     (['--timesteps_per_batch=1000', '--num_env=3'], 'multiple of the number of environments, 3'),
-    (['--activation=tanhh'], "unknown activation 'tanhh'"),
-    (["--activation=__import__('os').getcwd()"], 'unknown activation'),
+    (['--activation=tanhh'], '--activation=tanhh: expected one of tanh, relu'),
+    (["--activation=__import__('os').getcwd()"], 'expected one of tanh, relu'),
     (['--gamma=__import__("os").getpid()'], 'expected a number'),
     (['--seed=-1'], '--seed'),
     (['--seed=one'], '--seed'),
@@ -178,14 +187,18 @@ BAD_INPUT = [
     (['--gamma'], 'option --gamma needs a value: --gamma=value'),
     (['steps'], "unexpected argument 'steps'"),
     (['--load_path=/no/such/model.npz'], "no model file at '/no/such/model.npz'"),
+    (['--max_iters=3', '--num_timesteps=10'], 'only one of'),
+]
+UNKNOWN_BEFORE = [  # the environment or the network is there
+    (['--network=lstm'], 'recurrent'),
     (['--env=CartPole-v1', '--policy=flow'], 'policy=flow is for continuous (Box) actions, not for Discrete(2)'),
     (['--env=CartPole-v1', '--fixed_logstd=True'], 'fixed_logstd'),
     (['--env=Blackjack-v1'], 'observation space'),
-    (['--max_iters=3', '--num_timesteps=10'], 'only one of'),
 ]
 
 
-@pytest.mark.parametrize('arguments, line', BAD_INPUT, ids=[' '.join(a) for a, _ in BAD_INPUT])
+@pytest.mark.parametrize('arguments, line', BAD_INPUT + UNKNOWN_BEFORE,
+                         ids=[' '.join(a) for a, _ in BAD_INPUT + UNKNOWN_BEFORE])
 def test_bad_input_is_one_line_and_exit_2(arguments, line, tmp_path, capfd):
     with pytest.raises(SystemExit) as e:
         run.main(['run', f'--log_path={tmp_path}', *arguments])
@@ -200,6 +213,51 @@ def test_file_that_is_no_model(tmp_path, capfd):
     with pytest.raises(SystemExit):
         run.main(['run', f'--load_path={path}', f'--log_path={tmp_path}'])
     assert 'is not a model file' in capfd.readouterr().err
+
+
+ANSWERS = """
+import contextlib, io, json, sys
+sys.argv = ['run']
+from onpolicybaselines import run
+for words in json.loads(sys.stdin.read()):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            run.main(['run', *words])
+        except SystemExit as e:
+            assert e.code == 2
+    print(json.dumps([out.getvalue(), err.getvalue()]))
+assert not any(name.partition('.')[0] in ('tensorflow', 'tensorflow_probability') for name in sys.modules)
+"""
+
+
+def test_help_and_bad_input_need_no_tensorflow(tmp_path):
+    """So they come within a second. A run's folder and log are not begun either."""
+    foreign, other = tmp_path / 'foreign.npz', tmp_path / 'other.npz'
+    np.savez(foreign, x=np.zeros(3))
+    write_arrays(other, {}, {'spec': {'policy': 'flow'}})  # of acktr_cont, which takes no network
+    damaged = tmp_path / 'damaged.npz'
+    damaged.write_bytes(other.read_bytes()[:-30])
+    cases = [*BAD_INPUT, *(([f'--load_path={path}'], 'is not a model file') for path in (foreign, damaged)),
+             ([f'--load_path={other}'], 'does not fit --alg=trpo_mpi')]
+    helps = [['--help', f'--alg={alg}'] for alg in ALGORITHMS]
+    commands = [[*words, f'--log_path={tmp_path}/log'] for words, _ in cases] + helps
+    result = subprocess.run([sys.executable, '-c', ANSWERS], input=json.dumps(commands), text=True, capture_output=True)
+    assert result.returncode == 0, result.stderr
+    answers = list(map(json.loads, result.stdout.splitlines()))
+    for (words, line), (out, err) in zip(cases, answers, strict=False):
+        assert not out and err.startswith('error: ') and err.count('\n') == 1 and line in err, (words, out, err)
+    for words, (out, err) in zip(helps, answers[len(cases):], strict=True):
+        assert f'{words[1][6:]}.learn' in out and '--policy=flow' in out and not err
+    assert not (tmp_path / 'log').exists()
+
+
+@pytest.mark.parametrize('words', [['--help'], ['--gama=1'], ['--activation=tanhh'], ['--num_env=3']], ids=' '.join)
+def test_answers_take_little_time(words):
+    """0.5 s of CPU on its own, 8 with TensorFlow; the limit is for a machine that does other things, too."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command_line(*words)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
 
 
 def test_help_lists_everything_by_origin():

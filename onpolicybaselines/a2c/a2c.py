@@ -129,7 +129,7 @@ def learn(
     log_interval: Positive[int] = 100,
     load_path: str | None = None,
     policy: str | None = None,
-    value_network: str | Callable | None = None,
+    value_network: Literal['copy', 'shared'] | Callable | None = None,
     normalize_observations: bool = False,
     bootstrap_truncated: bool = False,
     ent_samples: Positive[int] = 10,

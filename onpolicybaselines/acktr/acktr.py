@@ -137,7 +137,7 @@ def learn(
     load_path: str | None = None,
     is_async: bool = True,
     policy: str | None = None,
-    value_network: str | Callable | None = None,
+    value_network: Literal['copy', 'shared'] | Callable | None = None,
     normalize_observations: bool = False,
     bootstrap_truncated: bool = False,
     ent_samples: Positive[int] = 10,

@@ -11,6 +11,7 @@ from onpolicybaselines.acktr.paths import split_paths
 from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
 from onpolicybaselines.common import tf_util as U
+from onpolicybaselines.common.checks import check_single
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import check_fits
 from onpolicybaselines.common.mpi_filter import MpiZFilter
@@ -77,9 +78,7 @@ class Model:
 
 def check_env(env: VecEnv) -> None:
     """Raise UsageError for an environment that this learner cannot take."""
-    if env.num_envs > 1:
-        raise UsageError(f'acktr_cont plays whole episodes in one environment per rank, not {env.num_envs}: for more '
-                         'use mpirun -np N, or --alg=acktr')
+    check_single(env.num_envs)
     if not isinstance(env.observation_space, gym.spaces.Box) or len(env.observation_space.shape) != 1:
         raise UsageError(f'acktr_cont is for observations that are vectors, not {env.observation_space}: '
                          'use --alg=acktr')

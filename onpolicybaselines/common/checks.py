@@ -1,6 +1,8 @@
 """Checks that end in one line which names the fault and its place."""
 import numpy as np
 
+from onpolicybaselines.common.errors import UsageError
+
 
 def check_finite(whole: str, environments: bool = True, **arrays: np.ndarray) -> None:
     """Raise FloatingPointError, naming array, step and environment, for the first number that is not finite.
@@ -29,3 +31,24 @@ def check_same_shape(ndim: int, **arrays: np.ndarray) -> None:
     one, other = shapes = [array.shape for array in arrays.values()]
     if one != other or len(one) != ndim:
         raise ValueError(f'{" and ".join(arrays)} need one {ndim}-d shape, got {" and ".join(map(str, shapes))}')
+
+
+def check_divides(num_envs: int, **steps: int) -> None:
+    """Raise UsageError unless the `steps`, under the name of their parameter, are the same for all environments."""
+    for name, value in steps.items():
+        if value % num_envs:
+            raise UsageError(f'{name}={value} must be a multiple of the number of environments, {num_envs}')
+
+
+def check_one_limit(**limits: int) -> None:
+    """Raise UsageError if several of the limits of a run are set, that is not 0."""
+    if sum(value > 0 for value in limits.values()) > 1:
+        *first, last = limits
+        raise UsageError(f'give only one of {", ".join(first)} and {last}; set the others to 0')
+
+
+def check_single(num_envs: int) -> None:
+    """Raise UsageError for several environments, of a rank that plays whole episodes in one."""
+    if num_envs > 1:
+        raise UsageError(f'acktr_cont plays whole episodes in one environment per rank, not {num_envs}: for more '
+                         'use mpirun -np N, or --alg=acktr')

@@ -1,6 +1,10 @@
 """Compiled functions of arrays; for XLA a concatenation that it compiles right, and a check of what it compiled."""
+import contextlib
+import fcntl
 import functools
-from collections.abc import Callable, Sequence
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +81,9 @@ def checked(compiled: Callable, f: Callable, instead: Callable) -> Callable:
         nonlocal run
         shapes = tuple(tuple(arg.shape) for arg in args)
         if run is compiled and shapes not in seen:
+            logger.log(f'Compiling {f.__name__}')
+            with compiling(f.__name__):
+                compiled(*args)
             error, rounding = _compare(compiled, f, _near(args))
             if error > rounding:
                 logger.warn(f'XLA compiles {f.__name__} wrongly on this processor: off by {error:.0e} of its value, '
@@ -86,6 +93,29 @@ def checked(compiled: Callable, f: Callable, instead: Callable) -> Callable:
                 seen.add(shapes)
         return run(*args)
     return call
+
+
+@contextlib.contextmanager
+def compiling(name: str) -> Iterator[None]:
+    """Around a compilation of the function `name` by XLA: of several processes, such as the ranks of a run, the first
+    compiles, and the others wait until its result is in the cache. Without a cache they go on at once.
+
+    The lock is the operating system's, which frees it if its owner dies. Those that wait go on together; where they
+    have other shapes than the first they compile, too.
+    """
+    folder = re.search(r'--tf_xla_persistent_cache_directory=(\S+)', os.environ.get('TF_XLA_FLAGS', ''))
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # no folder, or one on a file system without locks
+            if folder:
+                _lock(stack.enter_context(open(os.path.join(folder[1], f'{name}.lock'), 'a+')))
+        yield
+
+
+def _lock(file):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(file, fcntl.LOCK_SH)
 
 
 def _compare(compiled, f, args):

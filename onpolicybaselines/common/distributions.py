@@ -17,7 +17,7 @@ from onpolicybaselines.common import flows
 from onpolicybaselines.common.action_spaces import check_action_space
 from onpolicybaselines.common.compiled import concat
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import check_choice
+from onpolicybaselines.common.keywords import NonNegative, Normalized, Positive, check_ranges
 from onpolicybaselines.common.sampling import NoClosedForms, NoisePdType, SampledPd, normal_noise, uniform_noise
 from onpolicybaselines.common.variables import variable_scope
 
@@ -324,10 +324,9 @@ class GaussianMixturePdType(PdType):
     (array([[-1.]], dtype=float32), array([[1.]], dtype=float32))
     """
 
-    def __init__(self, size: int, gmm_components: int = 2, gmm_log_prob: Literal['mixture', 'released'] = 'mixture'):
-        if gmm_components < 1:
-            raise UsageError(f'gmm_components={gmm_components}: a mixture needs at least one component')
-        check_choice('gmm_log_prob', gmm_log_prob, ('mixture', 'released'))
+    def __init__(self, size: int, gmm_components: Positive[int] = 2,
+                 gmm_log_prob: Literal['mixture', 'released'] = 'mixture'):
+        check_ranges(GaussianMixturePdType.__init__, locals())
         self.size = size
         self.gmm_components = gmm_components
         self.gmm_log_prob = gmm_log_prob
@@ -381,14 +380,10 @@ class NormalizingFlowPdType(PdType):
     True
     """
 
-    def __init__(self, size: int, flow_layers: int = 4, flow_units: int = 3, flow_eps: float = 1e-12,
-                 flow_state_net: Literal['mlp', 'network'] = 'mlp', flow_state_units: int = 64):
-        if flow_layers < 1:
-            raise UsageError(f'flow_layers={flow_layers}: use at least 1')
-        for name, value in [('flow_units', flow_units), ('flow_state_units', flow_state_units)]:
-            if value < 3:
-                raise UsageError(f'{name}={value}: use at least 3; layer normalisation of fewer leaves signs at most')
-        check_choice('flow_state_net', flow_state_net, ('mlp', 'network'))
+    def __init__(self, size: int, flow_layers: Positive[int] = 4, flow_units: Normalized = 3,
+                 flow_eps: NonNegative[float] = 1e-12, flow_state_net: Literal['mlp', 'network'] = 'mlp',
+                 flow_state_units: Normalized = 64):
+        check_ranges(NormalizingFlowPdType.__init__, locals())
         self.size = size
         self.flow_layers = flow_layers
         self.flow_units = flow_units

@@ -18,10 +18,16 @@ import tensorflow as tf
 from onpolicybaselines.a2c import utils
 from onpolicybaselines.a2c.utils import batch_to_seq, conv, conv_to_fc, fc, seq_to_batch
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import nearest
+from onpolicybaselines.common.keywords import NonNegative, Positive, nearest
 from onpolicybaselines.common.layers import layer_norm as normalize_layer
 from onpolicybaselines.common.mpi_running_mean_std import RunningMeanStd
-from onpolicybaselines.common.network_fn import check_conv_keywords, get_activation, with_layers, with_state
+from onpolicybaselines.common.network_fn import (
+    Activation,
+    check_conv_keywords,
+    get_activation,
+    with_layers,
+    with_state,
+)
 from onpolicybaselines.common.tf_util import flattenallbut0
 from onpolicybaselines.common.variables import to_float, variable_scope
 
@@ -70,13 +76,13 @@ def build_impala_cnn(unscaled_images: tf.Tensor, depths: Sequence[int] = (16, 32
 
 
 @register("mlp")
-def mlp(num_layers: int = 2, num_hidden: int = 64, activation: str | Callable = 'tanh',
+def mlp(num_layers: NonNegative[int] = 2, num_hidden: Positive[int] = 64, activation: Activation | Callable = 'tanh',
         layer_norm: bool = False) -> Callable:
     """Fully connected layers.
 
     num_layers      number of hidden layers
     num_hidden      units of each
-    activation      name of a function of tf.nn such as tanh, relu, elu (or the function)
+    activation      name of a function of tf.nn (or a function)
     layer_norm      normalise each layer before its activation
     """
     activation = get_activation(activation)
@@ -127,7 +133,7 @@ def cnn_small(**conv_kwargs) -> Callable:
     return network_fn
 
 @register("lstm")
-def lstm(nlstm: int = 128, layer_norm: bool = False) -> Callable:
+def lstm(nlstm: Positive[int] = 128, layer_norm: bool = False) -> Callable:
     """LSTM on the flattened observation.
 
     nlstm           units
@@ -153,7 +159,7 @@ def lstm(nlstm: int = 128, layer_norm: bool = False) -> Callable:
 
 
 @register("lnlstm")
-def lnlstm(nlstm: int = 128) -> Callable:
+def lnlstm(nlstm: Positive[int] = 128) -> Callable:
     """Layer-normalised LSTM on the flattened observation.
 
     nlstm           units
@@ -161,7 +167,8 @@ def lnlstm(nlstm: int = 128) -> Callable:
     return lstm(nlstm, layer_norm=True)
 
 @register("cnn_lstm")
-def cnn_lstm(nlstm: int = 128, layer_norm: bool = False, conv_fn: Callable = nature_cnn, **conv_kwargs) -> Callable:
+def cnn_lstm(nlstm: Positive[int] = 128, layer_norm: bool = False, conv_fn: Callable = nature_cnn,
+             **conv_kwargs) -> Callable:
     """LSTM on convolutions.
 
     nlstm           units
@@ -193,7 +200,7 @@ def impala_cnn_lstm() -> Callable:
     return cnn_lstm(nlstm=256, conv_fn=build_impala_cnn)
 
 @register("cnn_lnlstm")
-def cnn_lnlstm(nlstm: int = 128, **conv_kwargs) -> Callable:
+def cnn_lnlstm(nlstm: Positive[int] = 128, **conv_kwargs) -> Callable:
     """Layer-normalised LSTM on `nature_cnn`.
 
     nlstm           units

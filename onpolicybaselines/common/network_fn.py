@@ -1,24 +1,25 @@
 """What the builders of common/models.py say about a network besides its function, and what they refuse."""
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import tensorflow as tf
 
 from onpolicybaselines.a2c.utils import conv
 from onpolicybaselines.common import actors
-from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import split_keywords
+from onpolicybaselines.common.keywords import check_choice, split_keywords
+
+# the functions of tf.nn that take a layer alone and give one
+Activation = Literal['tanh', 'relu', 'elu', 'selu', 'gelu', 'silu', 'swish', 'sigmoid', 'softplus', 'softsign', 'relu6',
+                     'leaky_relu', 'crelu', 'softmax', 'log_softmax', 'l2_normalize']
 
 
 def get_activation(name: str | Callable) -> Callable:
     """The function of that name in tf.nn; a function is returned as it is. Raises UsageError for another name."""
     if callable(name):
         return name
-    activation = getattr(tf.nn, name, None) if name.isidentifier() else None
-    if not callable(activation):
-        raise UsageError(f'unknown activation {name!r}: use a function of tf.nn such as tanh, relu, elu')
-    return activation
+    check_choice('activation', name, get_args(Activation))
+    return getattr(tf.nn, name)
 
 
 def check_conv_keywords(conv_kwargs: Mapping[str, Any]) -> None:

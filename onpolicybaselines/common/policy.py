@@ -14,7 +14,7 @@ from onpolicybaselines.common.actors.families import head as head_of
 from onpolicybaselines.common.distributions import FAMILY_SIZES, Pd, PdType, make_pdtype
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.input import encode_observation, observation_placeholder
-from onpolicybaselines.common.keywords import check_choice, split_keywords
+from onpolicybaselines.common.keywords import check_choice, check_ranges, split_keywords
 from onpolicybaselines.common.models import get_network_builder
 from onpolicybaselines.common.state import State, check_shapes, generator_state, set_generator_state
 from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0
@@ -257,6 +257,7 @@ def share_keywords(policy_kwargs: Mapping[str, Any], policy_network: str | Calla
     builder = get_network_builder(policy_network) if isinstance(policy_network, str) else lambda: policy_network
     family = type(make_pdtype(ac_space, policy))
     family_kwargs, network_kwargs = split_keywords(policy_kwargs, family, builder, skip=FAMILY_SIZES)
+    check_ranges(builder, network_kwargs)
     return make_pdtype(ac_space, policy, **family_kwargs), network_kwargs
 
 

@@ -1,8 +1,10 @@
 """The options of the command line that are keywords of `learn`, of its network and of its policy.
 
-Imports that need TensorFlow are inside functions: `start.start_tensorflow` comes first, and quiets it.
+They are read from the source of what takes them, so that `--help` and bad input need not wait for TensorFlow. Networks
+and policies that a user's module adds are known because it has imported what it adds them to.
 """
 import inspect
+import sys
 import textwrap
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping
@@ -10,17 +12,25 @@ from typing import Any
 
 import gymnasium as gym
 
+from onpolicybaselines.common.checks import check_divides, check_one_limit, check_single
 from onpolicybaselines.common.cmd_util import common_arg_parser
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.files import read_arrays
 from onpolicybaselines.common.keywords import (
+    check_ranges,
+    constant,
+    declared,
     describe,
     is_expressible,
     is_switch,
     keywords_of,
     nearest,
     parse_value,
+    registered,
     sentences,
+    table,
 )
+from onpolicybaselines.session.start import package_of
 
 Parameters = dict[str, inspect.Parameter]
 
@@ -35,16 +45,12 @@ def learn_keywords(learn: Callable) -> Parameters:
 
 def network_keywords(network: str | None) -> Parameters:
     """Those of a network. Raises UsageError for an unknown one."""
-    from onpolicybaselines.common.models import get_network_builder
-    return _expressible(keywords_of(get_network_builder(network))) if network else {}
+    return _expressible(keywords_of(_network(network))) if network else {}
 
 
 def policy_keywords(policy: str | None) -> Parameters:
     """Those of a policy for continuous actions. Raises UsageError for an unknown one."""
-    from onpolicybaselines.common.distributions import FAMILY_SIZES, POLICIES
-    if policy not in (None, *POLICIES):
-        raise UsageError(f'unknown policy {policy!r}{nearest(policy, POLICIES)}')
-    return keywords_of(POLICIES[policy or 'gaussian'], skip=FAMILY_SIZES)
+    return keywords_of(_policy(policy), skip=constant('common.distributions', 'FAMILY_SIZES'))
 
 
 def _expressible(parameters):
@@ -56,23 +62,46 @@ def _takes_network(learn):
     return 'network' in keywords_of(learn)
 
 
+def declared_learn(alg: str) -> Callable:
+    """A stand-in for the algorithm's `learn` that says what it takes. Raises UsageError for an unknown algorithm."""
+    return declared(f'{package_of(alg, alg)}.{alg}', 'learn')
+
+
 def _networks():
-    from onpolicybaselines.common.models import mapping
-    return mapping
+    models = sys.modules.get('onpolicybaselines.common.models')
+    return registered('common.models') if models is None else models.mapping
 
 
 def _policies():
-    from onpolicybaselines.common.distributions import POLICIES
-    return POLICIES
+    distributions = sys.modules.get('onpolicybaselines.common.distributions')
+    return table('common.distributions', 'POLICIES') if distributions is None else distributions.POLICIES
+
+
+def _network(name):
+    if callable(name):
+        return name
+    if name not in _networks():
+        raise UsageError(f'unknown network {name!r}{nearest(name, _networks())}')
+    return _networks()[name]
+
+
+def _policy(name):
+    if name not in (None, *_policies()):
+        raise UsageError(f'unknown policy {name!r}{nearest(name, _policies())}')
+    return _policies()[name or 'gaussian']
 
 
 def chosen(args: Namespace) -> dict[str, Any]:
-    """Keywords that come from a loaded model, and the policy that is asked for."""
+    """Keywords that come from a loaded model, and the policy that is asked for. Raises UsageError."""
     kwargs = {}
     if args.load_path:
-        from onpolicybaselines.common.tf_util import load_variables
-        _, meta = load_variables(args.load_path)
-        kwargs = {name: value for name, value in meta.get('spec', {}).items() if value not in (None, 'custom')}
+        _, meta = read_arrays(args.load_path)
+        spec = meta.get('spec')
+        if not isinstance(spec, dict):
+            raise UsageError(f'{args.load_path!r} is not a model file written by --save_path (it names no policy)')
+        if ('network' in spec) is not _takes_network(declared_learn(args.alg)):
+            raise UsageError(f'{args.load_path!r} does not fit --alg={args.alg}: it is of another algorithm')
+        kwargs = {name: value for name, value in spec.items() if value not in (None, 'custom')}
     return kwargs if args.policy is None else {**kwargs, 'policy': args.policy}
 
 
@@ -86,8 +115,29 @@ def of_command_line(args: Namespace, learn: Callable, defaults: Mapping[str, Any
     """What the options of this run may be, whose `learn` has these `defaults`."""
     if args.network and not _takes_network(learn):
         raise UsageError(f'{args.alg} has a network of its own: leave out --network={args.network}')
+    return known(learn, _asked(args, defaults, default_network))
+
+
+def _asked(args, defaults, default_network):
     kwargs = {'network': default_network, **defaults, **chosen(args)}
-    return known(learn, {**kwargs, 'network': args.network or kwargs['network']})
+    return {**kwargs, 'network': args.network or kwargs['network']}
+
+
+def check(args: Namespace, learn: Callable, defaults: Mapping[str, Any], default_network: str,
+          extra_args: Mapping[str, Any]) -> None:
+    """Raise UsageError for values that the algorithm, its network or its policy will refuse, as far as they are known
+    before there is an environment."""
+    values = {**{name: p.default for name, p in learn_keywords(learn).items()},
+              **_asked(args, defaults, default_network), **extra_args}
+    takers = [learn, _policy(values.get('policy')), *([_network(values['network'])] if _takes_network(learn) else [])]
+    for taker in takers:
+        check_ranges(taker, values)
+    if args.alg == 'trpo_mpi':
+        check_divides(args.num_env, timesteps_per_batch=values['timesteps_per_batch'])
+        check_one_limit(total_timesteps=args.num_timesteps, max_episodes=values['max_episodes'],
+                        max_iters=values['max_iters'])
+    elif args.alg == 'acktr_cont':
+        check_single(args.num_env)
 
 
 def parse(name: str, text: str | None, parameters: Parameters) -> Any:
@@ -142,5 +192,6 @@ def print_help(arg_parser: ArgumentParser, alg: str, learn: Callable, defaults: 
 def _help_lines(owner: Callable, parameters: Parameters, defaults: Mapping[str, Any]) -> Iterable[str]:
     meaning = sentences(owner)
     for name, p in parameters.items():
-        yield f'  --{name}={defaults.get(name, p.default)}  ({describe(p.annotation)})'
+        yield from textwrap.wrap(f'  --{name}={defaults.get(name, p.default)}  ({describe(p.annotation)})', 112,
+                                 subsequent_indent=8 * ' ')
         yield from textwrap.wrap(meaning.get(name, ''), 112, initial_indent=8 * ' ', subsequent_indent=8 * ' ')

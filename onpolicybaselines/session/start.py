@@ -30,6 +30,9 @@ def start_tensorflow() -> None:
         os.makedirs(cache, exist_ok=True)
     if os.access(cache, os.W_OK):
         os.environ.setdefault('TF_XLA_FLAGS', f'--tf_xla_persistent_cache_directory={cache}')
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # XLA's lines about its cache, later
+    if rank() == 0:
+        logger.log('Importing TensorFlow')
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as greeting:

@@ -3,7 +3,7 @@
 `th` is the policy's flat parameter vector; losses are functions of it, so the old policy is the same network at the old
 vector.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -16,7 +16,10 @@ from onpolicybaselines.common.policies import PolicyWithValue
 from onpolicybaselines.common.policy import batch_placeholders
 from onpolicybaselines.common.sampling import entropy_of
 
-XLA_PAYS = 200 # updates: about what compiling a flow costs, over what it then saves per update
+# what XLA may compile, and after how many updates that pays: seconds to compile over what is then saved per update
+# (measured of a flow, a mixture of five, a Gaussian: fit 160; fvp 240, 420, 640; losses 470, 1000, 1400; gradient 1400,
+# never, 2300)
+XLA_PAYS = {'fit': 200, 'fvp': 300, 'losses': 1000, 'gradient': 2000}
 
 loss_names = ["optimgain", "meankl", "entloss", "surrgain", "entropy"]
 
@@ -31,13 +34,14 @@ class Functions(NamedTuple):
 
 
 def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'hessian',
-                   xla: bool = False) -> Functions:
+                   xla: Collection[str] = ()) -> Functions:
     """The losses and what is derived from them.
 
     th, thold: flat vectors of the new and the old policy; ob, ac, atarg: observations, actions, advantages [B, ...];
     noise: for the sampled entropy, [n * B, noise_size] (unused by families with a closed form).
     fisher: as in `learn`, or 'released': the Hessian as the paper's released code has it, with wrong second derivatives
     of layer normalisation. Losses are sums in float64: an improvement is a small difference of large means.
+    xla: names from XLA_PAYS, of what XLA compiles.
     """
     if fisher != 'released':
         check_choice('fisher', fisher, ('hessian', 'gauss_newton'))
@@ -121,17 +125,17 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
     ac, atarg, noise = batch_placeholders(pi)
 
     return Functions(
-        compute_losses=U.function(losses, th, th, pi.X, ac, atarg, noise, xla=xla),
-        compute_lossandgrad=U.function(lossandgrad, th, pi.X, ac, atarg, noise, xla=xla),
-        compute_fvp=U.function(fvp, th, th, pi.X, ac, xla=xla),
+        compute_losses=U.function(losses, th, th, pi.X, ac, atarg, noise, xla='losses' in xla),
+        compute_lossandgrad=U.function(lossandgrad, th, pi.X, ac, atarg, noise, xla='gradient' in xla),
+        compute_fvp=U.function(fvp, th, th, pi.X, ac, xla='fvp' in xla),
         compute_vflossandgrad=vflossandgrad)
 
 
-def choose(pi: PolicyWithValue, fisher: str | None, xla: bool | None, updates: int) -> tuple[str, bool]:
-    """(fisher, xla) with what None stands for: see `learn`; updates: at least how many the run will make."""
+def choose(pi: PolicyWithValue, fisher: str | None, xla: bool | None, updates: int) -> tuple[str, list[str]]:
+    """(fisher with what None stands for, names of what XLA compiles): see `learn`; updates: at least how many the run
+    will make."""
     if fisher is None:
         fisher = 'hessian' if pi.pdtype.pdclass().has_analytic_kl else 'gauss_newton'
-    if xla is None:
-        xla = updates >= XLA_PAYS
-    logger.log(f"fisher={fisher}, xla={xla}")
-    return fisher, xla
+    compiled = [name for name, pays in XLA_PAYS.items() if (updates >= pays if xla is None else xla)]
+    logger.log(f"fisher={fisher}, xla={', '.join(compiled) or False}")
+    return fisher, compiled

@@ -3,8 +3,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from onpolicybaselines.common.checks import check_finite
-from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.checks import check_divides, check_finite
 from onpolicybaselines.common.learning import sf01
 from onpolicybaselines.common.policies import PolicyWithValue
 from onpolicybaselines.common.rollouts import collect
@@ -29,10 +28,8 @@ class Segments(Iterator[dict]):
         self.pi = pi
         self.env = env
         self.stochastic = stochastic
-        self.T, rest = divmod(horizon, env.num_envs)
-        if rest:
-            raise UsageError(f'timesteps_per_batch={horizon} must be a multiple of the number of environments, '
-                             f'{env.num_envs}')
+        check_divides(env.num_envs, timesteps_per_batch=horizon)
+        self.T = horizon // env.num_envs
         # actors give floats for Boxes of integers
         self.ac_dtype = np.result_type(env.action_space.dtype, pi.pdtype.sample_dtype().as_numpy_dtype)
         self.ob = None

@@ -15,8 +15,9 @@ import tensorflow as tf
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance
+from onpolicybaselines.common.checks import check_one_limit
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_choice, check_ranges
+from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.math_util import safemean
 from onpolicybaselines.common.mpi_adam import MpiAdam
@@ -65,7 +66,7 @@ def learn(*,
         callback: Callable | None = None,
         load_path: str | None = None,
         policy: str | None = None,
-        value_network: str | Callable = 'copy',
+        value_network: Literal['copy', 'shared'] | Callable | None = 'copy',
         normalize_observations: bool = False,
         filter_update: Literal['before', 'after'] = 'before',
         fisher: Literal['hessian', 'gauss_newton'] | None = None,
@@ -119,7 +120,8 @@ def learn(*,
     ep_window               episodes that EpRewMean and EpLenMean average over
     check_every             updates between checks that all ranks hold the same parameters
     xla                     compile the updates by XLA: a longer start (20 s for a flow, once on a machine), faster
-                            updates; None does so for runs of at least 200 updates
+                            updates; None compiles each part of them where the run is long enough for it to pay: from
+                            200 updates on the fit, from 300 the Fisher products, 1000 the losses, 2000 the gradient
     **network_kwargs        keywords of the network's builder and of the policy
 
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that
@@ -130,7 +132,6 @@ def learn(*,
     rank = get_rank()
 
     check_ranges(learn, locals())
-    check_choice('filter_update', filter_update, ('before', 'after'))
     env, np_random = begin(env, seed)
 
     policy = build_policy(env, network, value_network=value_network, normalize_observations=normalize_observations,
@@ -154,7 +155,7 @@ def learn(*,
 
     fisher, xla = choose(pi, fisher, xla, updates=max(max_iters, total_timesteps // (nworkers * timesteps_per_batch)))
     functions = make_functions(pi, ent_coef, fisher, xla)
-    fit_vf = minimize(vfadam, functions.compute_vflossandgrad, pi.X, ret, xla=xla)
+    fit_vf = minimize(vfadam, functions.compute_vflossandgrad, pi.X, ret, xla='fit' in xla)
 
     if load_path is not None:
         pi.load(load_path)
@@ -182,8 +183,7 @@ def learn(*,
         # nothing to be done
         return pi
 
-    if sum([max_iters>0, total_timesteps>0, max_episodes>0]) > 1:
-        raise UsageError('give only one of total_timesteps, max_episodes and max_iters; set the others to 0')
+    check_one_limit(total_timesteps=total_timesteps, max_episodes=max_episodes, max_iters=max_iters)
 
     while True:
         if callback: callback(locals(), globals())

@@ -321,7 +321,7 @@ def test_saved_model_plays_and_goes_on(options, tmp_path, capsys):
     ({'lr': float('nan')}, 'lr=nan must be positive'),
     ({'max_grad_norm': 0.}, 'max_grad_norm=0.0 must be positive'),
     ({'total_timesteps': 19}, 'total_timesteps=19 is less than one batch of 20 steps'),
-    ({'lrschedule': 'cosine'}, "unknown schedule 'cosine'"),
+    ({'lrschedule': 'cosine'}, "lrschedule='cosine': use 'linear', 'constant'"),
     ({'network': 'lstm', 'value_network': 'copy'}, 'recurrent network'),
     ({'num_layer': 2}, "unknown option 'num_layer'; did you mean num_layers?"),
     ({'policy': 'flow'}, 'leave it out'),

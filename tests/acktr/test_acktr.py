@@ -266,7 +266,7 @@ def test_saved_model_plays(tmp_path, capsys):
     ({'save_interval': -1}, 'save_interval=-1 must not be negative'),
     ({'gamma': -0.1}, 'gamma=-0.1 must lie between 0 and 1'),
     ({'total_timesteps': 30}, 'total_timesteps=30 is less than one batch of 40 steps'),
-    ({'lrschedule': 'lineal'}, 'did you mean linear?'),
+    ({'lrschedule': 'lineal'}, "lrschedule='lineal': use 'linear', 'constant'"),
     ({'n': 1, 'nsteps': 1}, 'K-FAC needs a batch of at least two samples'),
     ({'env_id': 'Pendulum-v1', 'policy': 'flow'}, "flow_state_net='network'"),
 ])

@@ -3,6 +3,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 
 import gymnasium as gym
 import numpy as np
@@ -13,7 +14,7 @@ from tensorflow.python.ops import control_flow_util
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.a2c.utils import fc
-from onpolicybaselines.common.compiled import checked, concat
+from onpolicybaselines.common.compiled import checked, compiling, concat
 from onpolicybaselines.trpo_mpi import trpo_mpi
 
 HERE = pathlib.Path(__file__).parent
@@ -110,7 +111,8 @@ def test_what_errs_is_replaced_and_said(dtype, tmp_path):
             for _ in range(2):
                 np.testing.assert_array_equal(function(x)[1], x ** 3)
         log = (tmp_path / compiled.__name__ / 'log.txt').read_text()
-        assert log.count('XLA compiles cubes wrongly') == log.count('\n') - 1 == lines, log  # after where it logs to
+        assert log.count('Compiling cubes') == 1, log
+        assert log.count('XLA compiles cubes wrongly') == log.count('\n') - 2 == lines, log  # after both
 
 
 def test_each_shape_is_checked_once(tmp_path):
@@ -202,3 +204,71 @@ def test_function_refuses_what_does_not_fit():
         g(np.ones((3, 2)), 1)
     with pytest.raises(ValueError):
         g()
+
+
+RANKS = """
+import os, sys, time
+os.environ.update({'TF_XLA_FLAGS': f'--tf_xla_persistent_cache_directory={path}' for path in sys.argv[1:]})
+from mpi4py import MPI
+import numpy as np
+import tensorflow as tf
+from onpolicybaselines.common.compiled import compiled
+
+def deep(x):
+    for i in range(60):
+        x = tf.tanh(tf.matmul(x, tf.sin(x) + i)) + tf.cumsum(x)
+    return x
+
+f = compiled(deep, tf.TensorSpec([8, 8]), xla=True)
+tf.random.normal([1]), tf.function(tf.tanh, jit_compile=True)(1.)  # what starts with the first operation
+MPI.COMM_WORLD.Barrier()
+start = time.process_time()
+value = f(np.eye(8))
+print('CPU', time.process_time() - start, flush=True)
+assert all(np.array_equal(value, other) for other in MPI.COMM_WORLD.allgather(value))
+"""
+
+
+def seconds_of_ranks(result):
+    assert result.returncode == 0, result.stdout + result.stderr
+    return sorted(float(line.split()[1]) for line in result.stdout.splitlines() if line.startswith('CPU'))
+
+
+def test_one_rank_compiles_and_the_others_find_it(mpirun, tmp_path):
+    """Without a folder all compile."""
+    kept = seconds_of_ranks(mpirun(3, RANKS, tmp_path))
+    alone = seconds_of_ranks(mpirun(3, RANKS))
+    assert len(kept) == len(alone) == 3
+    assert kept[1] < kept[2] / 2 < alone[0], (kept, alone)
+
+
+def test_waiting_ends_with_the_process_that_compiles(tmp_path, monkeypatch):
+    """However it ends: here it is killed."""
+    monkeypatch.setenv('TF_XLA_FLAGS', f'--tf_xla_persistent_cache_directory={tmp_path}')
+    code = ('import time\nfrom onpolicybaselines.common.compiled import compiling\n'
+            'with compiling("f"):\n    print("compiles", flush=True)\n    time.sleep(600)')
+    entered = threading.Event()
+
+    def wait():
+        with compiling('f'):
+            entered.set()
+    with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True,
+                          cwd=HERE.parents[1]) as other:
+        assert other.stdout.readline() == 'compiles\n'
+        waiting = threading.Thread(target=wait, daemon=True)
+        waiting.start()
+        with compiling('g'):  # others need not wait
+            assert not entered.wait(1)
+        other.kill()
+    assert entered.wait(30)
+
+
+@pytest.mark.parametrize('folder', ['file/folder', 'missing'])
+def test_without_a_folder_no_one_waits(folder, tmp_path, monkeypatch):
+    (tmp_path / 'file').touch()
+    monkeypatch.setenv('TF_XLA_FLAGS', f'--tf_xla_persistent_cache_directory={tmp_path / folder}')
+    with compiling('f'), compiling('f'):
+        pass
+    monkeypatch.delenv('TF_XLA_FLAGS')
+    with compiling('f'), compiling('f'):
+        pass

@@ -1,4 +1,6 @@
 """Networks against numpy loops, and their variables' names, shapes and first values."""
+from typing import get_args
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -6,7 +8,7 @@ import tensorflow as tf
 from onpolicybaselines.a2c import utils
 from onpolicybaselines.common import models
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.network_fn import get_activation
+from onpolicybaselines.common.network_fn import Activation, get_activation
 from onpolicybaselines.common.tf_util import normc_initializer
 from onpolicybaselines.common.variables import VariableStore
 
@@ -389,6 +391,19 @@ def test_unknown_network(name, message):
 def test_get_activation():
     assert get_activation('relu') is tf.nn.relu
     assert get_activation(np.tanh) is np.tanh
+
+
+def test_activations_are_those_functions_of_tf_nn_that_take_a_layer_alone():
+    def of_a_layer(name):
+        x = tf.constant([[.1, -.2, .3], [.2, .1, 2.]])
+        try:
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = getattr(tf.nn, name)(x)
+            return y.dtype == x.dtype and y.shape.rank == 2 and len(y) == 2 and tape.gradient(y, x) is not None
+        except Exception:
+            return False
+    assert set(get_args(Activation)) == set(filter(of_a_layer, dir(tf.nn)))
 
 
 @pytest.mark.parametrize('name', ['rellu', '', 'relu()', 'tanh.__class__', '__doc__', 'a b'])

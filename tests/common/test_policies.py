@@ -630,7 +630,7 @@ def test_missing_and_garbage_files_are_refused(envs, tmp_path):
     ('hopper', ('lstm', 'copy'), {}, "recurrent network 'lstm': a value network of its own (value_network='copy')"),
     ('image', ('cnn_lnlstm', mlp()), {}, "recurrent network 'cnn_lnlstm': a value network of its own"),
     ('hopper', ('mlp',), {'activation': 'rellu'}, "'rellu'"),
-    ('hopper', ('mlp', 'copy', False, 'gmm'), {'gmm_components': 0}, 'at least one component'),
+    ('hopper', ('mlp', 'copy', False, 'gmm'), {'gmm_components': 0}, 'gmm_components=0 must be positive'),
 ])
 def test_refused_in_one_line(envs, name, args, kwargs, message):
     with pytest.raises(UsageError) as error:

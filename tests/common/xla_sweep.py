@@ -16,7 +16,7 @@ import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.common import compiled
 from onpolicybaselines.common.policies import build_policy
-from onpolicybaselines.trpo_mpi.losses import make_functions
+from onpolicybaselines.trpo_mpi.losses import XLA_PAYS, make_functions
 
 SHORT = [('gaussian', {}, 3, 'float32', 40, 'hessian'), ('gaussian', {}, 6, 'float64', 40, 'gauss_newton'),
          ('gmm', {'gmm_components': 3}, 2, 'float64', 40, 'gauss_newton'),  # was wrong with AVX2
@@ -63,7 +63,7 @@ def differs(policy, options, size, dtype, n, fisher):
     with logger.scoped_configure(format_strs=[]):
         warnings = []
         logger.get_current().log = lambda *args, **kwargs: warnings.append(args)
-        compiled = make_functions(pi, fisher=fisher, xla=True)
+        compiled = make_functions(pi, fisher=fisher, xla=XLA_PAYS)
         compiled.compute_fvp(v, th, ob, ac)
         compiled.compute_lossandgrad(th, ob, ac, np_random.standard_normal(n), pi.pdtype.noise(np_random, 0))
     return bool(warnings)

@@ -14,7 +14,7 @@ from onpolicybaselines.common.state import generator_state, set_generator_state
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
 from onpolicybaselines.trpo_mpi import trpo_mpi
-from onpolicybaselines.trpo_mpi.losses import make_functions
+from onpolicybaselines.trpo_mpi.losses import choose, make_functions
 from onpolicybaselines.trpo_mpi.trpo_mpi import add_vtarg_and_adv, traj_segment_generator
 from onpolicybaselines.trpo_mpi.trust_region import linesearch, trust_region_step
 
@@ -358,8 +358,16 @@ def test_xla_computes_the_same_products(name):
     pi = small_policy(name)
     th, ob, ac, _, _ = batch_of(pi, 40)
     v = np.random.default_rng(3).standard_normal(th.size)
-    one, other = (make_functions(pi, xla=xla).compute_fvp(v, th, ob, ac) for xla in (False, True))
+    one, other = (make_functions(pi, xla=xla).compute_fvp(v, th, ob, ac) for xla in ((), ['fvp']))
     np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('updates, xla, compiled', [
+    (199, None, []), (200, None, ['fit']), (976, None, ['fit', 'fvp']),
+    (2000, None, ['fit', 'fvp', 'losses', 'gradient']),
+    (1, True, ['fit', 'fvp', 'losses', 'gradient']), (5000, False, [])])
+def test_xla_compiles_what_pays(updates, xla, compiled):
+    assert choose(small_policy('gaussian'), None, xla, updates) == ('hessian', compiled)
 
 
 def test_logged_entropy_of_the_taken_actions():

@@ -1,7 +1,7 @@
-"""What numbers a parameter admits, in its annotation."""
+"""What values a parameter admits, in its annotation."""
 import math
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
@@ -40,6 +40,28 @@ def test_refused_in_one_line(name, value, words):
     with pytest.raises(UsageError) as error:
         check_ranges(learn, {'steps': 1, name: value})
     assert str(error.value).startswith(f'{name}={value} must {words}') and '\n' not in str(error.value)
+
+
+def choose(when: Literal['before', 'after'] = 'before', how: Literal[1, 2] | None = None,
+           schedule: Literal['linear'] | Callable = 'linear', other: 'Literal["a"] | None' = None):
+    pass
+
+
+@pytest.mark.parametrize('values', [{}, {'when': 'after'}, {'how': None}, {'how': 2}, {'schedule': abs},
+                                    {'other': None}])
+def test_choices_admitted(values):
+    check_ranges(choose, values)
+
+
+@pytest.mark.parametrize('values, line', [
+    ({'when': 'x'}, "when='x': use 'before' or 'after'"), ({'when': None}, "when=None: use 'before' or 'after'"),
+    ({'how': True}, 'how=True: use 1, 2 or None'), ({'how': 'x'}, "how='x': use 1, 2 or None"),
+    ({'schedule': None}, "schedule=None: use 'linear'"), ({'other': 'b'}, "other='b': use 'a' or None"),
+])
+def test_choices_refused_in_one_line(values, line):
+    with pytest.raises(UsageError) as error:
+        check_ranges(choose, values)
+    assert str(error.value) == line
 
 
 def test_the_first_parameter_is_named():
