@@ -175,6 +175,7 @@ def main(args: list[str]) -> Any:
         return options.print_help(arg_parser, args.alg, get_learn_function(args.alg),
                                   get_learn_function_defaults(args.alg, 'mujoco'))
     env_type, _ = get_env_type(args)
+    start_tensorflow(images=env_type in {'atari'})
     extra_args = parse_cmdline_kwargs(unknown_args, options.of_command_line(
         args, get_learn_function(args.alg), get_learn_function_defaults(args.alg, env_type),
         get_default_network(env_type)))
