@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
+from onpolicybaselines.common.cores import sees_images
 from onpolicybaselines.common.keywords import check_choice
 from onpolicybaselines.common.layers import released_moments
 from onpolicybaselines.common.policies import PolicyWithValue
@@ -132,6 +133,6 @@ def choose(pi: PolicyWithValue, fisher: str | None, xla: bool | None, updates: i
     if fisher is None:
         fisher = 'hessian' if pi.pdtype.pdclass().has_analytic_kl else 'gauss_newton'
     if xla is None:
-        xla = updates >= XLA_PAYS
+        xla = updates >= XLA_PAYS and not sees_images(pi.ob_space) # its convolutions are slower than TensorFlow's
     logger.log(f"fisher={fisher}, xla={xla}")
     return fisher, xla

@@ -119,7 +119,7 @@ def learn(*,
     ep_window               episodes that EpRewMean and EpLenMean average over
     check_every             updates between checks that all ranks hold the same parameters
     xla                     compile the updates by XLA: a longer start (20 s for a flow, once on a machine), faster
-                            updates; None does so for runs of at least 200 updates
+                            updates; None does so for runs of at least 200 updates, but not from images
     **network_kwargs        keywords of the network's builder and of the policy
 
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that

@@ -11,6 +11,8 @@ startup  seconds to the end of the first iteration, as multiples of those to imp
 profile  where the time of an iteration goes
 ranks    steps per second under mpirun
 acktr    where the time of a batch of continuous ACKTR goes: collecting 2500 steps, 25 updates of the critic, the rest
+atari    steps per second of a2c, acktr and trpo_mpi on Pong, with their defaults for games, against the emulator with
+         the same wrappers; all cores, which games and TensorFlow share (the extra `atari`)
 cost     time of an update and memory against batch, action size, flow, network
 """
 import argparse

@@ -27,8 +27,8 @@ from onpolicybaselines.common.vec_env import (
     VecFrameStack,
     VecMonitor,
     as_vec_env,
+    series,
 )
-from onpolicybaselines.common.vec_env import series
 from onpolicybaselines.common.vec_env.series import SeriesVecEnv, in_series
 from onpolicybaselines.common.vec_env.vec_env import clear_mpi_env_vars
 from onpolicybaselines.common.wrappers import ClipActionsWrapper

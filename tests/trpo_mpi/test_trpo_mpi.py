@@ -14,7 +14,7 @@ from onpolicybaselines.common.state import generator_state, set_generator_state
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
 from onpolicybaselines.trpo_mpi import trpo_mpi
-from onpolicybaselines.trpo_mpi.losses import make_functions
+from onpolicybaselines.trpo_mpi.losses import choose, make_functions
 from onpolicybaselines.trpo_mpi.trpo_mpi import add_vtarg_and_adv, traj_segment_generator
 from onpolicybaselines.trpo_mpi.trust_region import linesearch, trust_region_step
 
@@ -360,6 +360,16 @@ def test_xla_computes_the_same_products(name):
     v = np.random.default_rng(3).standard_normal(th.size)
     one, other = (make_functions(pi, xla=xla).compute_fvp(v, th, ob, ac) for xla in (False, True))
     np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-12)
+
+
+def test_xla_is_for_long_runs_but_not_for_images():
+    class Images(gym.Env):
+        observation_space, action_space = gym.spaces.Box(0, 255, (36, 36, 1), np.uint8), gym.spaces.Discrete(2)
+
+    line, images = (build_policy(env, network)() for env, network in ((Line(), 'mlp'), (Images(), 'cnn_small')))
+    assert [choose(pi, None, None, updates)[1] for pi in (line, images) for updates in (199, 200)] == [
+        False, True, False, False]
+    assert choose(images, None, True, 1)[1]
 
 
 def test_logged_entropy_of_the_taken_actions():
