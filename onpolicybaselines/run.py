@@ -44,6 +44,7 @@ def train(args: argparse.Namespace, extra_args: dict[str, Any]) -> tuple[Any, Ve
     total_timesteps = int(args.num_timesteps)
     seed = args.seed
 
+    start_tensorflow(images=env_type in {'atari'})
     learn = get_learn_function(args.alg)
     alg_kwargs = get_learn_function_defaults(args.alg, env_type)
     alg_kwargs.update(options.chosen(args))

@@ -1,7 +1,10 @@
 """Linear algebra of stacks of Kronecker factors. k: matrices side by side, n: their size."""
+import numpy as np
 import tensorflow as tf
 
 from onpolicybaselines.acktr.kfac_utils import clipoutNeg
+
+LARGE = 2048  # rows from which on LAPACK is faster than TensorFlow (not at 1568, by far at 3137)
 
 Eigen = tuple[tf.Tensor, tf.Tensor]  # eigenvalues [k, n] in ascending order, eigenvectors [k, n, n] as columns
 
@@ -14,9 +17,15 @@ def second_moment(rows: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
 def eigh(matrix: tf.Tensor) -> Eigen:
     """Eigen-decomposition of symmetric matrices [k, n, n], computed in float64.
 
-    TensorFlow's, since the threads of numpy's wait for each other on busy machines: 100 times slower for n = 65.
+    TensorFlow's, since the threads of numpy's wait for each other on busy machines: 100 times slower for n = 65. For
+    LARGE ones numpy's: TensorFlow's algorithm goes through memory for each row. (n = 3137: the images' last layer.)
     """
-    values, vectors = tf.linalg.eigh(tf.cast(matrix, tf.float64))
+    matrix64 = tf.cast(matrix, tf.float64)
+    if matrix.shape[-1] < LARGE:
+        values, vectors = tf.linalg.eigh(matrix64)
+    else:
+        values, vectors = tf.numpy_function(np.linalg.eigh, [matrix64], [tf.float64, tf.float64])
+        values, vectors = tf.ensure_shape(values, matrix.shape[:-1]), tf.ensure_shape(vectors, matrix.shape)
     return tf.cast(values, matrix.dtype), tf.cast(vectors, matrix.dtype)
 
 

@@ -17,6 +17,7 @@ from onpolicybaselines.common.keywords.flags import OneLineParser, at_least, swi
 from onpolicybaselines.common.misc_util import set_global_seeds
 from onpolicybaselines.common.vec_env.children import in_children
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
+from onpolicybaselines.common.vec_env.series import in_series
 from onpolicybaselines.common.vec_env.subproc_vec_env import SubprocVecEnv
 from onpolicybaselines.common.vec_env.vec_env import VecEnv
 from onpolicybaselines.common.wrappers import ClipActionsWrapper, RewardScaler
@@ -33,7 +34,7 @@ def make_vec_env(env_id: str, env_type: str | None, num_env: int, seed: int | No
                  force_dummy: bool = False,
                  native: bool = True) -> VecEnv:
     """`num_env` environments of make_env: where they can be native and native=True, a NativeVecEnv in this process; a
-    SubprocVecEnv, or a DummyVecEnv of one or with force_dummy.
+    SubprocVecEnv, or for games as many processes as there are cores; or a DummyVecEnv of one or with force_dummy.
 
     One that renders gets a process of its own, too: the OpenGL of Mesa and TensorFlow crash each other.
 
@@ -69,7 +70,8 @@ def make_vec_env(env_id: str, env_type: str | None, num_env: int, seed: int | No
         return venv
     if not force_dummy and (num_env > 1 or 'render_mode' in env_kwargs):
         initializer = in_children(initializer)
-        return SubprocVecEnv([make_thunk(i + start_index, initializer=initializer) for i in range(num_env)])
+        make = in_series if env_type == 'atari' and 'render_mode' not in env_kwargs else SubprocVecEnv
+        return make([make_thunk(i + start_index, initializer=initializer) for i in range(num_env)])
     else:
         return DummyVecEnv([make_thunk(i + start_index, initializer=None) for i in range(num_env)])
 

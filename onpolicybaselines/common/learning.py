@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from onpolicybaselines.common import set_global_seeds
+from onpolicybaselines.common.cores import sees_images, use_threads
 from onpolicybaselines.common.mpi_world import rank
-from onpolicybaselines.common.tf_util import single_threaded_session
 from onpolicybaselines.common.vec_env import VecEnv
 from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
 from onpolicybaselines.native import native_or_dummy
@@ -18,8 +18,8 @@ def begin(env: Any, seed: int | None) -> tuple[VecEnv, np.random.Generator]:
     seed: of the run; a plain gymnasium environment gets seed + 10000 * rank, as upstream's. None: no two runs alike.
     Raises TypeError for what is no environment.
     """
-    single_threaded_session()
     env = as_vec_env(env, seed=None if seed is None else seed + 10000 * rank(), make=native_or_dummy)
+    use_threads(images=sees_images(env.observation_space))
     set_global_seeds(seed)
     return env, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank(),)))
 

@@ -20,9 +20,9 @@ def package_of(alg: str, submodule: str) -> str:
     return 'acktr' if submodule == 'acktr_cont' else alg  # which leaves acktr_cont without acktr's defaults
 
 
-def start_tensorflow() -> None:
+def start_tensorflow(images: bool = False) -> None:
     """Import TensorFlow without the lines about its build that it prints, at every start, past all its settings, and
-    with a cache of what XLA compiles."""
+    with a cache of what XLA compiles; images: whether networks will see any, see `cores.use_threads`."""
     if 'tensorflow' in sys.modules:
         return
     cache = osp.join(os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache'), 'onpolicybaselines', 'xla')
@@ -38,8 +38,8 @@ def start_tensorflow() -> None:
     with tempfile.TemporaryFile() as greeting:
         os.dup2(greeting.fileno(), 2)
         try:
-            from onpolicybaselines.common import compiled, tf_util
-            tf_util.single_threaded_session()
+            from onpolicybaselines.common import compiled, cores, tf_util
+            cores.use_threads(images)
             compiled.to_numpy(tf_util.lrelu(0.))  # the first operation prints the rest of it
         except BaseException:
             greeting.seek(0)

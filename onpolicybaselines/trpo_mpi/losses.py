@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
+from onpolicybaselines.common.cores import sees_images
 from onpolicybaselines.common.keywords import check_choice
 from onpolicybaselines.common.layers import released_moments
 from onpolicybaselines.common.policies import PolicyWithValue
@@ -18,7 +19,7 @@ from onpolicybaselines.common.sampling import entropy_of
 
 # what XLA may compile, and after how many updates that pays: seconds to compile over what is then saved per update
 # (measured of a flow, a mixture of five, a Gaussian: fit 160; fvp 240, 420, 640; losses 470, 1000, 1400; gradient 1400,
-# never, 2300)
+# 12000, 2300)
 XLA_PAYS = {'fit': 200, 'fvp': 300, 'losses': 1000, 'gradient': 2000}
 
 loss_names = ["optimgain", "meankl", "entloss", "surrgain", "entropy"]
@@ -136,6 +137,7 @@ def choose(pi: PolicyWithValue, fisher: str | None, xla: bool | None, updates: i
     will make."""
     if fisher is None:
         fisher = 'hessian' if pi.pdtype.pdclass().has_analytic_kl else 'gauss_newton'
-    compiled = [name for name, pays in XLA_PAYS.items() if (updates >= pays if xla is None else xla)]
+    pays = 0 if xla is None and sees_images(pi.ob_space) else updates # its convolutions are slower than TensorFlow's
+    compiled = [name for name, least in XLA_PAYS.items() if (pays >= least if xla is None else xla)]
     logger.log(f"fisher={fisher}, xla={', '.join(compiled) or False}")
     return fisher, compiled

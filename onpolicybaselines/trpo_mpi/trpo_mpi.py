@@ -121,7 +121,8 @@ def learn(*,
     check_every             updates between checks that all ranks hold the same parameters
     xla                     compile the updates by XLA: a longer start (20 s for a flow, once on a machine), faster
                             updates; None compiles each part of them where the run is long enough for it to pay: from
-                            200 updates on the fit, from 300 the Fisher products, 1000 the losses, 2000 the gradient
+                            200 updates on the fit, from 300 the Fisher products, 1000 the losses, 2000 the gradient;
+                            of policies of images nothing
     **network_kwargs        keywords of the network's builder and of the policy
 
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that

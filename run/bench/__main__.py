@@ -12,6 +12,8 @@ profile  where the time of an iteration goes
 ranks    steps per second under mpirun
 mpi      calls and bytes of MPI per update against the number of ranks; reckoned from those, a thousand ranks
 acktr    where the time of a batch of continuous ACKTR goes: collecting 2500 steps, 25 updates of the critic, the rest
+atari    steps per second of a2c, acktr and trpo_mpi on Pong, with their defaults for games, against the emulator with
+         the same wrappers; all cores, which games and TensorFlow share (the extra `atari`)
 cost     time of an update and memory against batch, action size, flow, network
 """
 import argparse

@@ -15,6 +15,7 @@ from onpolicybaselines.common.timing import timing
 from run.bench.messages import Messages
 
 SKIP = 3  # updates before the measured ones
+WARM = {'a2c': 5, 'acktr': 13, 'trpo_mpi': 1}  # the same for games; K-FAC begins after 11
 # the `timed` blocks of TRPO by the names they have in reports
 PHASES = {'computegrad': 'gradient', 'fvp': 'Fisher products', 'losses': 'line search', 'vf': 'value fit'}
 
@@ -163,7 +164,82 @@ def sb3(env: str, updates: int = 10) -> dict:
     return {'steps_per_second': 1024 * updates / (times[SKIP + updates] - times[SKIP])}
 
 
-MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3, 'acktr': acktr, 'mpi': mpi}
+def _command_line(alg, num_env, env='PongNoFrameskip-v4'):
+    """(arguments, environments) of the command line with the algorithm's defaults."""
+    from onpolicybaselines import run
+    from onpolicybaselines.common.cmd_util import common_arg_parser
+    args = common_arg_parser().parse_args([f'--alg={alg}', f'--env={env}', f'--num_env={num_env}', '--seed=0'])
+    run.get_env_type(args)
+    return args, run.build_env(args)
+
+
+def atari_raw(alg: str, num_env: int, seconds: float = 4, one_process: bool = False) -> dict:
+    """Environment steps per second of `num_env` games, as the command line makes them for `alg`, with random actions
+    drawn beforehand; one_process: one after the other, whatever the command line does."""
+    import numpy as np
+
+    from onpolicybaselines import logger
+    from onpolicybaselines.common import cmd_util
+    if one_process:
+        cmd_util.SubprocVecEnv = cmd_util.DummyVecEnv
+    with logger.scoped_configure(format_strs=[]):
+        _, env = _command_line(alg, num_env)
+    env.reset()
+    actions = np.random.default_rng(0).integers(0, env.action_space.n, (1000, num_env))
+    for action in actions[:20]:
+        env.step(action)
+    start, steps = time.perf_counter(), 0
+    while time.perf_counter() < start + seconds:
+        env.step(actions[steps % len(actions)])
+        steps += 1
+    rate = steps * num_env / (time.perf_counter() - start)
+    env.close()
+    return {'steps_per_second': rate}
+
+
+def atari(alg: str, num_env: int, seconds: float = 8, threads: int | None = None, **options) -> dict:
+    """The algorithm's steps per second as on the command line, its defaults for games, after the first updates; seconds
+    per update spent in stepping the games and in acting; TensorFlow's threads."""
+    from onpolicybaselines import logger, run
+    from onpolicybaselines.session import start as session
+    session.start_tensorflow(images=threads != 1)
+    import tensorflow as tf
+
+    from onpolicybaselines.common.policies import PolicyWithValue
+    watch, times = Stopwatch(), []
+    learn = run.get_learn_function(alg)
+    with logger.scoped_configure(format_strs=[]):
+        args, env = _command_line(alg, num_env)
+        options = {**run.get_learn_function_defaults(alg, 'atari'), **options}
+        network = options.pop('network', run.get_default_network('atari'))
+        batch = num_env * options.get('nsteps', {'a2c': 5, 'acktr': 20}.get(alg, 0)) or options['timesteps_per_batch']
+        env.step_wait = watch.wrap('environment', env.step_wait)
+        env.step_async = watch.wrap('environment', env.step_async)
+        for name in ('step', 'value', 'act'):
+            setattr(PolicyWithValue, name, watch.wrap('acting', getattr(PolicyWithValue, name)))
+
+        class Done(Exception):
+            pass
+
+        def callback(*_):
+            times.append(time.perf_counter())
+            if len(times) == WARM[alg] + 1:
+                watch.seconds.clear()
+            if len(times) > WARM[alg] + 2 and times[-1] > times[WARM[alg]] + seconds:
+                raise Done
+
+        with contextlib.suppress(Done):
+            learn(network=network, env=env, seed=0, total_timesteps=10**9, callback=callback, **options)
+    env.close()
+    updates = len(times) - WARM[alg] - 1
+    iteration = (times[-1] - times[WARM[alg]]) / updates
+    return {'steps_per_second': batch / iteration, 'iteration': iteration, 'batch': batch,
+            'threads': tf.config.threading.get_intra_op_parallelism_threads(),
+            **{f'phase {name}': total / updates for name, total in watch.seconds.items()}}
+
+
+MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3, 'acktr': acktr, 'mpi': mpi, 'atari_raw': atari_raw,
+                'atari': atari}
 
 
 def measure_here(what: str, pin: bool, **options) -> None:

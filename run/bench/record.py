@@ -16,15 +16,16 @@ from run.plots.tables import table
 CACHE = os.path.join(tempfile.gettempdir(), 'onpolicybaselines-bench-xla')  # TensorFlow reads what is there
 
 
-def measure(what: str, ranks: int = 0, cache: str = CACHE, **options) -> dict:
+def measure(what: str, ranks: int = 0, pin: bool = True, cache: str = CACHE, **options) -> dict:
     """One of `measurements.MEASUREMENTS` in a fresh process: pinned to one core, or as so many MPI ranks.
 
-    cache: folder of XLA's, if any.
+    pin: False leaves it all cores, and numpy its threads; cache: folder of XLA's, if any.
     """
-    command = [sys.executable, '-m', 'run.bench', '--measure', json.dumps({'what': what, 'pin': not ranks, **options})]
+    alone = pin and not ranks
+    command = [sys.executable, '-m', 'run.bench', '--measure', json.dumps({'what': what, 'pin': alone, **options})]
     if ranks:
         command = [shutil.which('mpirun', path=os.path.dirname(sys.executable)), '-np', str(ranks), *command]
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'TF_CPP_MIN_LOG_LEVEL': '3'}
+    environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3', **({'OMP_NUM_THREADS': '1'} if alone or ranks else {})}
     if cache:
         environment['TF_XLA_FLAGS'] = f'--tf_xla_persistent_cache_directory={cache}'
     result = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)

@@ -78,6 +78,37 @@ def acktr_profile(args: argparse.Namespace) -> None:
     record.table(*rows)
 
 
+GAMES = {  # case: of `measurements.atari` against `atari_raw`
+    'a2c, 16 games': {'alg': 'a2c', 'num_env': 16}, 'a2c, 1 game': {'alg': 'a2c', 'num_env': 1},
+    'acktr, 16 games': {'alg': 'acktr', 'num_env': 16}, 'trpo_mpi, 1 game': {'alg': 'trpo_mpi', 'num_env': 1},
+}
+
+
+def atari(args: argparse.Namespace) -> None:
+    """Steps per second of games from pixels, against the emulator with its wrappers, and where an update's time goes.
+
+    The emulator steps as many games as the algorithm, by turns in one process, and as on the command line.
+    """
+    record = Record(args.folder, 'atari')
+    raw = {f'raw, {n} games, {name}': {'what': 'atari_raw', 'alg': 'a2c', 'num_env': n, 'one_process': name == 'one'}
+           for n in (1, 16) for name in ('one', 'command line')}
+    cases = {case: {**options, 'pin': False} for case, options in (
+        raw | {case: {'what': 'atari', **options} for case, options in GAMES.items()}).items()}
+    medians = record.measure_in_turn(cases, args.repeats)
+    rows = [('algorithm', 'emulator in one process, steps/s', 'as on the command line', 'training, steps/s',
+             '/ one process', '/ command line', 'games, ms', 'acting', 'update', 'threads', 'spread')]
+    for case, options in GAMES.items():
+        result = medians[case]
+        one, line = (medians[f'raw, {options["num_env"]} games, {name}']['steps_per_second']
+                     for name in ('one', 'command line'))
+        rate, parts = result['steps_per_second'], [result['phase environment'], result['phase acting']]
+        parts.append(result['iteration'] - sum(parts))
+        rows.append((case, f'{one:.0f}', f'{line:.0f}', f'{rate:.0f}', f'{rate / one:.2f}', f'{rate / line:.2f}',
+                     *(f'{1000 * part:.0f}' for part in parts), f'{result["threads"]:.0f}',
+                     f'{record.spread(case):.0%}'))
+    record.table(*rows)
+
+
 def ranks(args: argparse.Namespace) -> None:
     """Steps per second of 1, 2 and 8 ranks on this machine's cores."""
     record = Record(args.folder, 'ranks')
@@ -169,4 +200,4 @@ def _plot_cost(medians, path):
 
 
 REPORTS = {'speed': speed, 'startup': startup, 'profile': profile, 'acktr': acktr_profile, 'ranks': ranks, 'mpi': mpi,
-           'cost': cost}
+           'cost': cost, 'atari': atari}

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.a2c.utils import conv
-from onpolicybaselines.acktr import cont_model, kfac, kfac_blocks
+from onpolicybaselines.acktr import cont_model, kfac, kfac_blocks, kfac_linalg
 from onpolicybaselines.acktr.kfac_blocks import BLOCKS, Options
+from onpolicybaselines.acktr.kfac_linalg import eigh, second_moment, solve_damped
 from onpolicybaselines.common.layers import Layer, record_layer, recording_layers, standardize
 from onpolicybaselines.common.variables import VariableStore
 
@@ -46,6 +47,22 @@ def with_factors(block, factors):
     block.update(factors, 0., 1.)
     block.set_eigen(block.eigh())
     return block
+
+
+@pytest.mark.parametrize('compiled', [False, True])
+def test_large_matrices_are_decomposed_as_small_ones(monkeypatch, compiled):
+    """By the same signs of eigenvectors at most: what is made of them is the same."""
+    rows = np.random.default_rng(0).standard_normal((2, 30, 12)).astype('f')
+    matrix, v = second_moment(tf.constant(rows), 30), tf.constant(rows[:, :12, :5])
+    right = eigh(second_moment(tf.constant(rows[..., :5]), 30))
+    expected = solve_damped(v, eigh(matrix), right, 0.1)
+    called = []
+    monkeypatch.setattr(kfac_linalg, 'LARGE', 12)
+    monkeypatch.setattr(np.linalg, 'eigh', lambda a, eigh=np.linalg.eigh: called.append(a.dtype) or eigh(a))
+    decompose = tf.function(eigh) if compiled else eigh
+    values, vectors = decompose(matrix)
+    assert called == ['float64'] and values.shape == (2, 12) and vectors.shape == (2, 12, 12)
+    np.testing.assert_allclose(solve_damped(v, (values, vectors), right, 0.1), expected, rtol=1e-5, atol=1e-6)
 
 
 def example_gradients(losses, variables):

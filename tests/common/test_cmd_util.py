@@ -12,7 +12,7 @@ import pytest
 from onpolicybaselines import logger
 from onpolicybaselines.common.cmd_util import make_env, make_vec_env
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.vec_env import DummyVecEnv, SubprocVecEnv
+from onpolicybaselines.common.vec_env import DummyVecEnv, SubprocVecEnv, series
 from onpolicybaselines.common.wrappers import ClipActionsWrapper, RewardScaler
 
 
@@ -194,6 +194,21 @@ def test_atari(run_dir):
     assert venv.render('rgb_array').shape == (210, 160, 3)
     venv.close()
     assert os.listdir(run_dir) == ['0.monitor.csv']
+
+
+def test_games_share_processes(run_dir, monkeypatch):
+    pytest.importorskip('ale_py', reason="pip install 'onpolicybaselines[atari]'")
+    monkeypatch.setattr(series, 'cores', lambda: 2)
+    venv = make_vec_env('PongNoFrameskip-v4', 'atari', 4, 0)
+    dummy = make_vec_env('PongNoFrameskip-v4', 'atari', 4, 0, force_dummy=True)
+    assert len(venv.venv.venv.processes) == 2
+    np.testing.assert_array_equal(venv.reset(), dummy.reset())
+    for i in range(30):
+        actions = (np.arange(4) + i) % 6
+        np.testing.assert_array_equal(venv.step(actions)[0], dummy.step(actions)[0])
+    venv.close()
+    dummy.close()
+    assert sorted(os.listdir(run_dir)) == [f'0.{i}.monitor.csv' for i in range(4)]
 
 
 def test_faulty_arguments(run_dir):

@@ -27,7 +27,9 @@ from onpolicybaselines.common.vec_env import (
     VecFrameStack,
     VecMonitor,
     as_vec_env,
+    series,
 )
+from onpolicybaselines.common.vec_env.series import SeriesVecEnv, in_series
 from onpolicybaselines.common.vec_env.vec_env import clear_mpi_env_vars
 from onpolicybaselines.common.wrappers import ClipActionsWrapper
 
@@ -620,3 +622,47 @@ def test_wrapper_shows_the_inner_one():
         outer.render('rgb_array')
     outer.close()
     assert inner.closed and outer.closed
+
+
+# --- several environments in a process ---
+
+@pytest.mark.parametrize('env_fns', [fns(SimpleEnv, 4, dtype='uint8'), fns(monitored, 4, env_id='CartPole-v1')],
+                         ids=['uint8', 'CartPole'])
+def test_series_equals_dummy(env_fns):
+    with contextlib.closing(DummyVecEnv(env_fns)) as venv1, contextlib.closing(SeriesVecEnv(env_fns, 2)) as venv2:
+        assert venv1.num_envs == venv2.num_envs == 4 and len(venv2.venv.venv.processes) == 2
+        assert venv1.observation_space == venv2.observation_space and venv1.action_space == venv2.action_space
+        assert venv1.spec == venv2.spec
+        assert_same(venv1.reset(), venv2.reset())
+        venv1.action_space.seed(1337)
+        episodes = 0
+        for _ in range(60):
+            actions = np.array([venv1.action_space.sample() for _ in env_fns])
+            out1, out2 = venv1.step(actions), venv2.step(actions)
+            assert_same(list(out1), list(out2))
+            episodes += out1[2].sum()
+        assert episodes >= 4
+        state = venv2.state()
+        expected = venv2.step(actions)
+        venv2.set_state(state)
+        assert_same(list(venv2.step(actions)), list(expected))
+        with pytest.raises(ValueError, match='4 environments need as many actions'):
+            venv2.step(actions[:2])
+
+
+def test_series_names_what_failed():
+    with contextlib.closing(SeriesVecEnv(fns(SimpleEnv, 4, fault='step'), 2)) as venv:
+        venv.reset()
+        venv.step(np.ones((4, 3, 8), np.float32))
+        with pytest.raises(RuntimeError, match='(?s)failed in its process:.*100% wrong'):
+            venv.step(np.ones((4, 3, 8), np.float32))
+    with pytest.raises(ValueError, match='4 environments cannot be shared out evenly among 3 processes'):
+        SeriesVecEnv(fns(SimpleEnv, 4), 3)
+
+
+@pytest.mark.parametrize(('cores', 'envs', 'processes'), [(2, 4, 2), (3, 4, 2), (16, 4, 4), (1, 4, 1), (2, 3, 1)])
+def test_as_many_processes_as_cores(monkeypatch, cores, envs, processes):
+    monkeypatch.setattr(series, 'cores', lambda: cores)
+    with contextlib.closing(in_series(fns(SimpleEnv, envs))) as venv:
+        found = len(venv.venv.venv.processes) if isinstance(venv, SeriesVecEnv) else 1
+        assert found == processes and venv.num_envs == envs

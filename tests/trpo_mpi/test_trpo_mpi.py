@@ -370,6 +370,14 @@ def test_xla_compiles_what_pays(updates, xla, compiled):
     assert choose(small_policy('gaussian'), None, xla, updates) == ('hessian', compiled)
 
 
+def test_xla_compiles_nothing_for_images():
+    class Images(gym.Env):
+        observation_space, action_space = gym.spaces.Box(0, 255, (36, 36, 1), np.uint8), gym.spaces.Discrete(2)
+
+    images = build_policy(Images(), 'cnn_small')()
+    assert choose(images, None, None, 5000)[1] == [] and choose(images, None, True, 1)[1]
+
+
 def test_logged_entropy_of_the_taken_actions():
     """At ent_coef 0; of 20,000 states, against 20 new actions for each. Four standard errors: 1 in 10,000 fails."""
     pi = small_policy('gmm')
