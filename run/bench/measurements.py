@@ -21,17 +21,29 @@ PHASES = {'computegrad': 'gradient', 'fvp': 'Fisher products', 'losses': 'line s
 
 
 def raw(env: str, steps: int = 5000) -> dict:
-    """Steps per second of the environment alone, with random actions drawn beforehand."""
+    """Steps per second of the environment alone, with random actions drawn beforehand, and of MuJoCo's `mj_step` alone
+    in the same steps (not for tasks that do not call it)."""
+    import mujoco
     env = gym.make(env)
-    env.reset(seed=0)
     env.action_space.seed(0)
     actions = [env.action_space.sample() for _ in range(steps)]
+    rate = steps / _seconds(env, actions)
+    watch = Stopwatch()
+    mujoco.mj_step = watch.wrap('physics', mujoco.mj_step)
+    _seconds(env, actions)
+    physics = watch.seconds['physics']
+    return {'steps_per_second': rate, 'physics_per_second': steps / physics if physics else float('nan')}
+
+
+def _seconds(env, actions):
+    """That it takes to step, and to reset where an episode ends."""
+    env.reset(seed=0)
     start = time.perf_counter()
     for action in actions:
         _, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             env.reset()
-    return {'steps_per_second': steps / (time.perf_counter() - start)}
+    return time.perf_counter() - start
 
 
 class Stopwatch:
@@ -49,15 +61,6 @@ class Stopwatch:
             finally:
                 self.seconds[name] += time.perf_counter() - start
         return timed
-
-
-class _Timed(gym.Wrapper):
-    """Times the environment's steps and resets."""
-
-    def __init__(self, env, watch):
-        super().__init__(env)
-        self.step = watch.wrap('physics', env.step)
-        self.reset = watch.wrap('physics', env.reset)
 
 
 def trained(env: str, updates: int = 10, profile: bool = False, begin: Callable | None = None, **options) -> dict:
@@ -80,29 +83,15 @@ def trained(env: str, updates: int = 10, profile: bool = False, begin: Callable 
                 begin()
 
     options = {**defaults.mujoco(), 'xla': True, **options}
-    env = gym.make(env)
-    with logger.scoped_configure(format_strs=[]), _profiled(watch) if profile else contextlib.nullcontext():
-        trpo_mpi.learn(env=_Timed(env, watch) if profile else env, total_timesteps=0, max_iters=SKIP + updates, seed=0,
-                       callback=callback, **options)
+    with logger.scoped_configure(format_strs=[]), timing() if profile else contextlib.nullcontext({}) as watch.seconds:
+        trpo_mpi.learn(env=gym.make(env), total_timesteps=0, max_iters=SKIP + updates, seed=0, callback=callback,
+                       **options)
     seconds = (times[-1] - times[SKIP]) / updates
     return {'steps_per_second': options['timesteps_per_batch'] * size() / seconds,
             'import': imported - start, 'first_iteration': times[1] - start,
             'memory_mib': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             'iteration': seconds, **{f'phase {PHASES.get(name, name)}': total / updates
                                      for name, total in watch.seconds.items() if name != 'cg'}}
-
-
-@contextlib.contextmanager
-def _profiled(watch):
-    """Within, TRPO tells `watch` of its parts."""
-    from onpolicybaselines.common.policies import PolicyWithValue
-    actor = PolicyWithValue.actor
-    PolicyWithValue.actor = lambda *args: watch.wrap('actor', actor(*args))
-    try:
-        with timing() as watch.seconds:
-            yield
-    finally:
-        PolicyWithValue.actor = actor
 
 
 def mpi(env: str, updates: int = 20, **options) -> dict:
@@ -139,6 +128,26 @@ def acktr(env: str, updates: int = 8, **options) -> dict:
     (start, first), (end, last) = marks[SKIP], marks[-1]
     return {'steps_per_second': (last - first) / (end - start), 'iteration': (end - start) / updates,
             **{f'phase {name}': seconds / updates for name, seconds in watch.seconds.items()}}
+
+
+def a2c(env: str, seconds: float = 4) -> dict:
+    """Steps per second of A2C at its defaults, in one environment, after its first hundred updates."""
+    from onpolicybaselines import logger
+    from onpolicybaselines.a2c import a2c
+    marks = []
+
+    class Done(Exception):
+        pass
+
+    def callback(values, _):
+        marks.append((time.perf_counter(), values['timesteps_so_far']))
+        if len(marks) > 101 and marks[-1][0] > marks[100][0] + seconds:
+            raise Done
+
+    with logger.scoped_configure(format_strs=[]), contextlib.suppress(Done):
+        a2c.learn(network='mlp', env=gym.make(env), total_timesteps=10**9, seed=0, callback=callback)
+    (start, first), (end, last) = marks[100], marks[-1]
+    return {'steps_per_second': (last - first) / (end - start)}
 
 
 def sb3(env: str, updates: int = 10) -> dict:
@@ -238,8 +247,8 @@ def atari(alg: str, num_env: int, seconds: float = 8, threads: int | None = None
             **{f'phase {name}': total / updates for name, total in watch.seconds.items()}}
 
 
-MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3, 'acktr': acktr, 'mpi': mpi, 'atari_raw': atari_raw,
-                'atari': atari}
+MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3, 'acktr': acktr, 'a2c': a2c, 'mpi': mpi,
+                'atari_raw': atari_raw, 'atari': atari}
 
 
 def measure_here(what: str, pin: bool, **options) -> None:

@@ -1,6 +1,7 @@
 """The reports: cases to measure in turn, and a table of what they gave."""
 import argparse
 import importlib.util
+import math
 import os
 
 import numpy as np
@@ -10,27 +11,37 @@ from run.bench.record import Record, measure
 
 POLICIES = {'Gaussian': {'policy': 'gaussian'}, 'GMM K=5': {'policy': 'gmm', 'gmm_components': 5},
             'flow': {'policy': 'flow'}}
-ENVS = ('Hopper-v5', 'HalfCheetah-v5', 'Reacher-v5', 'Humanoid-v5')
+ENVS = ('Hopper-v5', 'HalfCheetah-v5', 'Reacher-v5', 'Walker2d-v5', 'Ant-v5', 'Humanoid-v5')
+ROBOSCHOOL = ('roboschool/Hopper-v0', 'roboschool/Humanoid-v0')
 
 
 def speed(args: argparse.Namespace) -> None:
     """Steps per second against the simulator's and sb3-contrib's."""
     record = Record(args.folder, 'speed')
-    cases = {}
-    for env in args.envs:
+    cases, envs = {}, [*args.envs, *(ROBOSCHOOL if args.envs == ENVS else ())]
+    for env in envs:
         cases[f'{env} raw'] = {'what': 'raw', 'env': env}
         cases |= {f'{env} {name}': {'what': 'trained', 'env': env, **options} for name, options in POLICIES.items()}
+        cases |= {f'{env} acktr_cont': {'what': 'acktr', 'env': env}, f'{env} a2c': {'what': 'a2c', 'env': env}}
         if importlib.util.find_spec('sb3_contrib'):
             cases[f'{env} sb3'] = {'what': 'sb3', 'env': env}
     medians = record.measure_in_turn(cases, args.repeats)
     rates = {case: result['steps_per_second'] for case, result in medians.items()}
-    rows = [('task', 'raw, steps/s', *(f'{name} / raw' for name in POLICIES), 'Gaussian / sb3-contrib', 'spread')]
-    for env in args.envs:
-        base, other = rates[f'{env} raw'], rates.get(f'{env} sb3')
-        rows.append((env, f'{base:.0f}', *(f'{rates[f"{env} {name}"] / base:.2f}' for name in POLICIES),
-                     f'{rates[f"{env} Gaussian"] / other:.1f}' if other else '-',
+    ours = (*POLICIES, 'acktr_cont', 'a2c')
+    rows = [('task', 'raw, steps/s', 'physics / raw', *(f'{name} / raw' for name in ours), 'Gaussian / physics',
+             'flow / physics', 'Gaussian / sb3-contrib', 'spread')]
+    for env in envs:
+        base, other = rates[f'{env} raw'], rates.get(f'{env} sb3', math.nan)
+        physics = medians[f'{env} raw']['physics_per_second']
+        ratios = (physics / base, *(rates[f'{env} {name}'] / base for name in ours),
+                  *(rates[f'{env} {name}'] / physics for name in ('Gaussian', 'flow')))
+        rows.append((env, f'{base:.0f}', *map(_ratio, ratios), _ratio(rates[f'{env} Gaussian'] / other, 1),
                      f'{max(record.spread(case) for case in cases if case.startswith(env)):.0%}'))
     record.table(*rows)
+
+
+def _ratio(value, digits=2):
+    return '-' if math.isnan(value) else f'{value:.{digits}f}'
 
 
 def startup(args: argparse.Namespace) -> None:
@@ -49,19 +60,20 @@ def startup(args: argparse.Namespace) -> None:
 
 
 def profile(args: argparse.Namespace) -> None:
-    """Milliseconds of one iteration by part."""
+    """Milliseconds of one iteration of 1024 steps by part, and of `mj_step` alone in as many steps."""
     record = Record(args.folder, 'profile')
-    cases = {f'{env} {name}': {'what': 'trained', 'env': env, 'profile': True, **options}
-             for env in args.envs for name, options in POLICIES.items()}
+    cases = {env: {'what': 'raw', 'env': env} for env in args.envs}
+    cases |= {f'{env} {name}': {'what': 'trained', 'env': env, 'profile': True, **options}
+              for env in args.envs for name, options in POLICIES.items()}
     medians = record.measure_in_turn(cases, args.repeats)
-    parts = ('physics', 'actor', 'other sampling', *PHASES.values(), 'rest')
-    rows = [('task', *parts, 'sum, ms')]
+    parts = ('sampling', *PHASES.values(), 'rest')
+    rows = [('task', 'physics alone', *parts, 'sum, ms')]
     for case, result in medians.items():
-        ms = {key.removeprefix('phase '): 1000 * value for key, value in result.items() if key.startswith('phase ')}
-        sampling, whole = ms.pop('sampling'), 1000 * result['iteration']
-        ms['other sampling'] = sampling - ms['physics'] - ms['actor']
-        ms['rest'] = whole - sum(ms.values())
-        rows.append((case, *(f'{ms.get(part, 0.):.1f}' for part in parts), f'{whole:.0f}'))
+        if case not in args.envs:
+            ms = {key.removeprefix('phase '): 1000 * value for key, value in result.items() if key.startswith('phase ')}
+            whole, physics = 1000 * result['iteration'], medians[case.split()[0]]['physics_per_second']
+            ms['rest'] = whole - sum(ms.values())
+            rows.append((case, f'{1024e3 / physics:.1f}', *(f'{ms[part]:.1f}' for part in parts), f'{whole:.0f}'))
     record.table(*rows)
 
 
