@@ -25,10 +25,24 @@ def compiled(f: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable
     if xla:
         run = checked(_traced(f, inputs, jit_compile=True), f, instead=run)
 
-    def call(*args):
-        args = [_fitting(arg, spec) for (arg, spec) in zip(args, inputs, strict=True)]
-        return to_numpy((f if tf.config.functions_run_eagerly() else run)(*args))
-    return call
+    return Compiled(f, run, inputs)
+
+
+class Compiled:
+    """A function of arrays, which are made tensors like `inputs`: `run`, or where functions run eagerly `f`."""
+
+    def __init__(self, f: Callable, run: Callable, inputs: Sequence[tf.TensorSpec]):
+        self.f, self.run, self.inputs = f, run, inputs
+
+    def __call__(self, *args: Any) -> Any:
+        """Its value, in arrays."""
+        tensors = [_fitting(arg, spec) for (arg, spec) in zip(args, self.inputs, strict=True)]
+        return to_numpy((self.f if tf.config.functions_run_eagerly() else self.run)(*tensors))
+
+    def given(self, *last: Any) -> Callable:
+        """The function of the first arguments where these are the last, which are made tensors once."""
+        last = [_fitting(arg, spec) for (arg, spec) in zip(last, self.inputs[-len(last):], strict=True)]
+        return lambda *first: self(*first, *last)
 
 
 def _traced(f, inputs, **kwargs):
@@ -38,7 +52,9 @@ def _traced(f, inputs, **kwargs):
 
 
 def _fitting(array, spec):
-    """The array as a tensor like `spec`, which `ConcreteFunction` does not check."""
+    """The array as a tensor like `spec`, which `ConcreteFunction` does not check; a tensor is one already."""
+    if tf.is_tensor(array):
+        return array
     tensor = tf.constant(array, spec.dtype)
     if not spec.shape.is_compatible_with(tensor.shape):
         raise ValueError(f'an array of shape {tensor.shape} does not fit {spec}')

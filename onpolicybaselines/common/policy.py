@@ -132,20 +132,32 @@ class Policy:
         common/actors, from `network.layers` and the family's `actors.families.head`; where one is missing, it is `act`.
         """
         arrays = self._policy_arrays()
-        layers, head = self._latent_layers(arrays), head_of(self.pdtype, arrays)
+        layers, head = self.latent_layers(arrays), head_of(self.pdtype, arrays)
         if layers is None or head is None:
             return functools.partial(self.act, stochastic=stochastic)
-        mean_std = (self.ob_rms.mean.numpy(), self.ob_rms.std.numpy()) if hasattr(self, 'ob_rms') else None
-        dtype = np.dtype(self._store.dtype.as_numpy_dtype)
-        act, programs = actors.policy(self.ob_space, dtype, layers, head, mean_std)
+        act, programs = actors.policy(self.ob_space, self._dtype, layers, head, self._mean_std())
         return Actor(self, stochastic, act, programs if stochastic else None)
 
-    def _latent_layers(self, arrays):
-        """`_policy_latent` as layers of common/actors, or None."""
+    def latent_layers(self, arrays: actors.Arrays) -> list[actors.Dense] | None:
+        """`_policy_latent` as layers of common/actors, from its variables by name; None if it is no such layers."""
         if self.pdtype.own_state_network:
             return []
         layers = getattr(self._policy_network, 'layers', None)
         return layers and layers(actors.in_scope(arrays, 'pi'))
+
+    def encoded(self, observation: np.ndarray) -> np.ndarray:
+        """Observations [B, ...] as the networks get them, [B, n]: encoded and filtered."""
+        x = actors.encoder(self.ob_space, self._dtype)(self._batch(observation)).astype(self._dtype)
+        return actors.filtered(x, self._mean_std())
+
+    @property
+    def _dtype(self):
+        return np.dtype(self._store.dtype.as_numpy_dtype)
+
+    def _mean_std(self):
+        if not hasattr(self, 'ob_rms'):
+            return None
+        return tuple(np.ravel(p.numpy()).astype(self._dtype) for p in (self.ob_rms.mean, self.ob_rms.std))
 
     def _batch(self, observation):
         return adjust_shape(self.ob_space.shape, observation)

@@ -10,12 +10,14 @@ import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
+from onpolicybaselines.common.compiled import Compiled
 from onpolicybaselines.common.cores import sees_images
 from onpolicybaselines.common.keywords import check_choice
 from onpolicybaselines.common.layers import released_moments
 from onpolicybaselines.common.policies import PolicyWithValue
 from onpolicybaselines.common.policy import batch_placeholders
 from onpolicybaselines.common.sampling import entropy_of
+from onpolicybaselines.trpo_mpi.by_hand import gaussian_fisher
 
 # what XLA may compile, and after how many updates that pays: seconds to compile over what is then saved per update
 # (measured of a flow, a mixture of five, a Gaussian: fit 160; fvp 240, 420, 640; losses 470, 1000, 1400; gradient 1400,
@@ -30,19 +32,20 @@ class Functions(NamedTuple):
 
     compute_losses: Callable
     compute_lossandgrad: Callable
-    compute_fvp: Callable
+    compute_fvp: Compiled
     compute_vflossandgrad: Callable # of tensors: compiled as a part of the fit
 
 
 def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'hessian',
-                   xla: Collection[str] = ()) -> Functions:
+                   xla: Collection[str] = (), by_hand: bool = True) -> Functions:
     """The losses and what is derived from them.
 
     th, thold: flat vectors of the new and the old policy; ob, ac, atarg: observations, actions, advantages [B, ...];
     noise: for the sampled entropy, [n * B, noise_size] (unused by families with a closed form).
     fisher: as in `learn`, or 'released': the Hessian as the paper's released code has it, with wrong second derivatives
     of layer normalisation. Losses are sums in float64: an improvement is a small difference of large means.
-    xla: names from XLA_PAYS, of what XLA compiles.
+    xla: names from XLA_PAYS, of what XLA compiles. by_hand: Hessians of Gaussians without TensorFlow, where there is
+    `gaussian_fisher`.
     """
     if fisher != 'released':
         check_choice('fisher', fisher, ('hessian', 'gauss_newton'))
@@ -121,6 +124,7 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
                 vferr = tf.reduce_mean(tf.square(pi.vf(ob) - ret))
         return tape.gradient(vferr, thvf)
 
+    gaussian = gaussian_fisher(pi) if by_hand and fisher == 'hessian' else None
     fvp = {'hessian': hessian_fvp, 'gauss_newton': gauss_newton_fvp, 'released': released_fvp}[fisher]
     th = tf.TensorSpec([sum(map(U.numel, pi.var_list))], pi.var_list[0].dtype)
     ac, atarg, noise = batch_placeholders(pi)
@@ -128,7 +132,7 @@ def make_functions(pi: PolicyWithValue, ent_coef: float = 0.0, fisher: str = 'he
     return Functions(
         compute_losses=U.function(losses, th, th, pi.X, ac, atarg, noise, xla='losses' in xla),
         compute_lossandgrad=U.function(lossandgrad, th, pi.X, ac, atarg, noise, xla='gradient' in xla),
-        compute_fvp=U.function(fvp, th, th, pi.X, ac, xla='fvp' in xla),
+        compute_fvp=gaussian or U.function(fvp, th, th, pi.X, ac, xla='fvp' in xla),
         compute_vflossandgrad=vflossandgrad)
 
 

@@ -20,13 +20,13 @@ def trust_region_step(functions: Functions, thbefore: np.ndarray, args: Sequence
     "neg_curvature": 1 if the step was given up because the (sampled) curvature along it is not positive;
     "cg_residual": squared norm of what conjugate gradient left of the gradient.
     """
-    compute_losses, compute_lossandgrad, compute_fvp, _ = functions
+    compute_losses, compute_lossandgrad, *_ = functions
     info = {"stepsize": 0.0, "neg_curvature": 0, "cg_residual": np.nan}
 
-    fvpargs = [arr[::fvp_subsample] for arr in args[:2]]
+    compute_fvp = functions.compute_fvp.given(thbefore, *(arr[::fvp_subsample] for arr in args[:2]))
     def fisher_vector_product(p):
         with timed("fvp"):
-            return allmean(compute_fvp(p, thbefore, *fvpargs)) + cg_damping * p
+            return allmean(compute_fvp(p)) + cg_damping * p
 
     def losses_at(th):
         with timed("losses"):

@@ -4,6 +4,7 @@ Every stage starts from recorded inputs, so that no error of an earlier one is c
 traces choose the stages and their tolerances.
 """
 import functools
+import types
 from unittest import mock
 
 import numpy as np
@@ -230,11 +231,13 @@ def replayed_update(part):
     directions, damped = (port.policy.ours(part[name]).astype('float64') for name in ('cg_p', 'cg_Ap'))
     recorded = iter(damped - part.trace['hp_cg_damping'] * directions)
 
-    def compute_fvp(p, *args):
-        product = next(recorded, None)
-        return port.functions.compute_fvp(p, *args) if product is None else product.astype('float32')
+    def given(*args):
+        def product(p):
+            found = next(recorded, None)
+            return port.functions.compute_fvp(p, *args) if found is None else found.astype('float32')
+        return product
 
-    return updated(port, part, compute_fvp)
+    return updated(port, part, types.SimpleNamespace(given=given))
 
 
 def full_step(trace, part):

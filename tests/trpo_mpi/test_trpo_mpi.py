@@ -14,6 +14,7 @@ from onpolicybaselines.common.state import generator_state, set_generator_state
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
 from onpolicybaselines.trpo_mpi import trpo_mpi
+from onpolicybaselines.trpo_mpi.by_hand import GaussianFisher, gaussian_fisher
 from onpolicybaselines.trpo_mpi.losses import choose, make_functions
 from onpolicybaselines.trpo_mpi.trpo_mpi import add_vtarg_and_adv, traj_segment_generator
 from onpolicybaselines.trpo_mpi.trust_region import linesearch, trust_region_step
@@ -338,6 +339,36 @@ def test_hessian_product_is_the_slope_of_the_gradient_of_kl(name):
     assert errors[1] < 1e-5 * np.abs(fvp).max() and errors[1] < errors[0] / 30
 
 
+@pytest.mark.parametrize('dtype, error', [('float64', 1e-12), ('float32', 2e-5)])
+@pytest.mark.parametrize('activation', ['tanh', 'relu'])
+@pytest.mark.parametrize('layers', [0, 1, 3])
+def test_product_by_hand_is_that_of_tensorflow(layers, activation, dtype, error):
+    """On several layers, observations filtered; and twice from one `given`."""
+    pi = build_policy(Line(action_dims=2), 'mlp', num_layers=layers, num_hidden=5, activation=activation,
+                      value_network='copy', normalize_observations=True)(np.random.default_rng(0), dtype)
+    rng = np.random.default_rng(1)
+    pi.ob_rms.update(3 * rng.standard_normal((50, 2)))
+    for v in pi.var_list:
+        v.assign_add(0.3 * rng.standard_normal(v.shape))
+    th, ob, ac, _, _ = batch_of(pi, 30)
+    tangents = rng.standard_normal((2, th.size)).astype(dtype)
+    by_hand, other = (make_functions(pi, by_hand=choice).compute_fvp for choice in (True, False))
+    assert isinstance(by_hand, GaussianFisher) and not isinstance(other, GaussianFisher)
+    product = by_hand.given(th, ob, ac)
+    for v in tangents:
+        expected = other(v, th, ob, ac)
+        assert product(v).dtype == expected.dtype == dtype
+        assert np.linalg.norm(product(v) - expected) <= error * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize('options', [
+    {'policy': 'gmm'}, {'policy': 'gaussian', 'fixed_logstd': True}, {'activation': 'elu'}, {'layer_norm': True}
+], ids=str)
+def test_other_policies_have_no_product_by_hand(options):
+    pi = build_policy(Line(), 'mlp', value_network='copy', num_hidden=4, **options)()
+    assert gaussian_fisher(pi) is None
+
+
 @pytest.mark.parametrize('name', ['gmm', 'flow'])
 def test_sampled_hessian_and_gauss_newton_agree_in_expectation(name):
     """Both estimate the Fisher matrix: over 4000 samples v'Fv agrees within 4 standard errors (1 in 16000 fails)."""
@@ -358,7 +389,7 @@ def test_xla_computes_the_same_products(name):
     pi = small_policy(name)
     th, ob, ac, _, _ = batch_of(pi, 40)
     v = np.random.default_rng(3).standard_normal(th.size)
-    one, other = (make_functions(pi, xla=xla).compute_fvp(v, th, ob, ac) for xla in ((), ['fvp']))
+    one, other = (make_functions(pi, xla=xla, by_hand=False).compute_fvp(v, th, ob, ac) for xla in ((), ['fvp']))
     np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-12)
 
 

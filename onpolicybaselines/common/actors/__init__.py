@@ -6,7 +6,7 @@ With numba (the extra `fast`) observations become actions in one compiled functi
 
 Nothing here but `families` imports TensorFlow. Numbers have the dtype of the policy's variables.
 """
-from onpolicybaselines.common.actors.assembly import Programs, encoder, policy
+from onpolicybaselines.common.actors.assembly import Programs, encoder, filtered, policy
 from onpolicybaselines.common.actors.heads import (
     Coupling,
     Head,
@@ -28,5 +28,5 @@ from onpolicybaselines.common.actors.networks import (
 )
 
 __all__ = ['ACTIVATIONS', 'Arrays', 'Coupling', 'Dense', 'Head', 'Programs', 'bernoulli', 'categorical', 'dense',
-           'diag_gaussian', 'encoder', 'flow', 'gaussian_mixture', 'in_scope', 'matching_dense', 'multicategorical',
-           'policy', 'side_by_side']
+           'diag_gaussian', 'encoder', 'filtered', 'flow', 'gaussian_mixture', 'in_scope', 'matching_dense',
+           'multicategorical', 'policy', 'side_by_side']

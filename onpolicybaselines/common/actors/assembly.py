@@ -24,13 +24,12 @@ def policy(ob_space: spaces.Space, dtype: np.dtype, layers: Sequence[Dense], hea
     """A function (observations [N, ...], noise) -> actions [N, ...], the deterministic ones if noise is None; and the
     Programs for the others, if there are, and observations need no encoding.
 
-    layers: from encoded observations to the latent; mean_std: filter observations as `Policy` does. The noise may be
+    layers: from encoded observations to the latent; mean_std [n] of `dtype`: as for `filtered`. The noise may be
     overwritten.
     """
     encode = encoder(ob_space, dtype)
     components = [policy(ob_space, dtype, layers, component, mean_std) for component in head.components]
     layers = [*layers, *head.layers]
-    mean_std = mean_std and tuple(np.ravel(p).astype(dtype) for p in mean_std)
     compiled = machine.compiled(encode(np.zeros([1, *ob_space.shape], ob_space.dtype)).dtype, dtype)
     if compiled is None:
         return _in_numpy(encode, layers, head, mean_std, dtype), None
@@ -69,13 +68,16 @@ def _together(parts):
 
 def _in_numpy(encode, layers, head, mean_std, dtype):
     def act(ob, noise):
-        x = encode(ob).astype(dtype)
-        if mean_std is not None:
-            x = np.minimum(np.maximum((x - mean_std[0]) / mean_std[1], -5), 5)
+        x = filtered(encode(ob).astype(dtype), mean_std)
         for layer in layers:
             x = layer(x)
         return head.mode(x) if noise is None else head.sample(x, noise)
     return act
+
+
+def filtered(x: np.ndarray, mean_std: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    """Encoded observations [N, n] as `Policy` filters them."""
+    return x if mean_std is None else np.minimum(np.maximum((x - mean_std[0]) / mean_std[1], -5), 5)
 
 
 def encoder(ob_space: spaces.Space, dtype: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
