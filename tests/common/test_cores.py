@@ -33,7 +33,7 @@ def test_ranks_share_cores(mpirun):
     result = mpirun(2, """
         from onpolicybaselines.common import mpi_world
         from onpolicybaselines.common.cores import cores
-        print(mpi_world.size(), cores())""")
+        print(f'{mpi_world.size()} {cores()}', flush=True)""")
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ['2', str(max(1, cores.cores() // 2))] * 2
 
