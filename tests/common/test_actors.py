@@ -15,7 +15,7 @@ import tensorflow as tf
 from gymnasium import spaces
 
 from onpolicybaselines.common import actors
-from onpolicybaselines.common.actors import families, machine
+from onpolicybaselines.common.actors import assembly, families
 from onpolicybaselines.common.distributions import POLICIES, DiagGaussianPd, DiagGaussianPdType, PdType, make_pdtype
 from onpolicybaselines.common.models import get_network_builder, mlp
 from onpolicybaselines.common.policies import build_policy
@@ -33,8 +33,8 @@ def with_and_without_numba(make):
     made = [make()]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, 'numba', None)
-        patch.setattr(machine, 'compiled', functools.cache(machine.compiled.__wrapped__))  # which has found it before
-        assert machine.compiled(np.dtype('float32'), np.dtype('float32')) is None
+        patch.setattr(assembly, 'compiled', functools.cache(assembly.compiled.__wrapped__))  # which has found it before
+        assert assembly.compiled(np.dtype('float32'), np.dtype('float32')) is None
         return [*made, make()]
 
 
@@ -297,7 +297,7 @@ PLAIN = """
     dense = lambda *shape: actors.Dense(np_random.standard_normal(shape), np_random.standard_normal(shape[1]), 'tanh')
     act, _ = actors.policy(spaces.Box(-1, 1, (4,)), np.dtype('float64'), [dense(4, 8)],
                         actors.diag_gaussian([dense(8, 2)], np.zeros([1, 2])))
-    print('numba' if actors.machine.compiled(np.dtype('float32'), np.dtype('float64')) else 'numpy')
+    print('numba' if actors.assembly.compiled(np.dtype('float32'), np.dtype('float64')) else 'numpy')
     print(act(np.ones([1, 4]), np.ones([1, 2])).tolist())
 """
 

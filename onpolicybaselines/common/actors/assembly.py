@@ -1,4 +1,5 @@
 """Observations to actions: encoding, filter, network and head in one function."""
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -30,10 +31,10 @@ def policy(ob_space: spaces.Space, dtype: np.dtype, layers: Sequence[Dense], hea
     encode = encoder(ob_space, dtype)
     components = [policy(ob_space, dtype, layers, component, mean_std) for component in head.components]
     layers = [*layers, *head.layers]
-    compiled = machine.compiled(encode(np.zeros([1, *ob_space.shape], ob_space.dtype)).dtype, dtype)
-    if compiled is None:
+    functions = compiled(encode(np.zeros([1, *ob_space.shape], ob_space.dtype)).dtype, dtype)
+    if functions is None:
         return _in_numpy(encode, layers, head, mean_std, dtype), None
-    run, run_at = compiled
+    run, run_at = functions
     size_in = spaces.flatdim(ob_space)
     size_out = len(layers[-1].b) if layers else size_in
     program = machine.program(layers, head.couplings, mean_std, size_in, dtype)
@@ -59,6 +60,18 @@ def policy(ob_space: spaces.Space, dtype: np.dtype, layers: Sequence[Dense], hea
     if not head.couplings:
         return act, None
     return push, Programs(run_at, [program]) if _is_encoded(ob_space, dtype) else None
+
+
+@functools.cache
+def compiled(ob_dtype: np.dtype, dtype: np.dtype) -> tuple[Callable, int] | None:
+    """`calls.compiled`; None without numba."""
+    try:
+        import numba  # noqa: F401
+
+        from onpolicybaselines.common.actors import calls
+    except ImportError:
+        return None
+    return calls.compiled(ob_dtype, dtype)
 
 
 def _together(parts):

@@ -1,6 +1,5 @@
 """An actor as one function that numba compiles once for all of them: layers and couplings are a program of numbers."""
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,15 +127,3 @@ def normalize(h: np.ndarray, numbers: np.ndarray, groups: int) -> None:
         scale = 1 / np.sqrt(variance / size + numbers[2 * len(h)])
         for j in range(start, start + size):
             h[j] = (h[j] - mean) * scale * numbers[j] + numbers[len(h) + j]
-
-
-@functools.cache
-def compiled(ob_dtype: np.dtype, dtype: np.dtype) -> tuple[Callable, int] | None:
-    """`calls.compiled`; None without numba."""
-    try:
-        import numba  # noqa: F401
-
-        from onpolicybaselines.common.actors import calls
-    except ImportError:
-        return None
-    return calls.compiled(ob_dtype, dtype)
