@@ -31,7 +31,7 @@ def array_at(address: int, shape: tuple[int, ...], dtype: type) -> np.ndarray:
 
 
 @intrinsic
-def call(typingctx, function: int, argument: int) -> int:
+def call(typingctx: Any, function: int, argument: int) -> int:
     """The answer of the C function int64(int64) at an address."""
     def generate(context, builder, signature, args):
         i64 = ir.IntType(64)
@@ -41,7 +41,7 @@ def call(typingctx, function: int, argument: int) -> int:
 
 
 @intrinsic
-def call_ddot(typingctx, function, size, x):
+def call_ddot(typingctx: Any, function: int, size: int, x: int) -> float:
     """cblas_ddot(size, x, 1, x, 1) by its address, x an address, too."""
     def generate(context, builder, signature, args):
         i64, pointer = ir.IntType(64), cgutils.voidptr_t
