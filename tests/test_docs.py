@@ -72,6 +72,7 @@ def test_examples_in_docstrings_are_true(module):
 
 def test_readme_names_real_targets_files_and_options():
     from onpolicybaselines import run
+    from onpolicybaselines.common.distributions import POLICIES
     from onpolicybaselines.session import options
     from onpolicybaselines.session.start import ALGORITHMS
     readme = (ROOT / 'README.md').read_text()
@@ -81,7 +82,8 @@ def test_readme_names_real_targets_files_and_options():
     for path in re.findall(r'`((?:onpolicybaselines|run|common|trpo_mpi|acktr|a2c)/[\w/.]+)`', readme):
         assert (ROOT / path).exists() or (ROOT / 'onpolicybaselines' / path).exists(), path
     flags = {a.dest for a in run.common_arg_parser()._actions} | {'dirs', 'save'}
-    flags = flags.union(*(options.learn_keywords(run.get_learn_function(alg)) for alg in ALGORITHMS))
+    flags = flags.union(*(options.learn_keywords(run.get_learn_function(alg)) for alg in ALGORITHMS),
+                        *map(options.policy_keywords, POLICIES))
     assert set(re.findall(r'--(\w+)[= `]', readme)) - {'no-deps'} <= flags | {'no', 'name'}
 
 

@@ -106,6 +106,9 @@ FLAGS = [
     ('activation', 'elu', {}),
     ('layer_norm', True, {}),
     ('fixed_logstd', True, {}),
+    ('init_logstd', -1, {}),
+    ('state_dependent_std', True, {}),
+    ('init_logstd', -1, {'policy': 'gmm'}),
     ('gmm_components', 3, {'policy': 'gmm'}),
     ('gmm_log_prob', 'released', {'policy': 'gmm'}),
     ('flow_layers', 1, {'policy': 'flow', 'flow_state_units': 8}),
@@ -113,6 +116,7 @@ FLAGS = [
     ('flow_eps', 1e-2, {'policy': 'flow', 'flow_layers': 1}),
     ('flow_state_units', 4, {'policy': 'flow', 'flow_layers': 1}),
     ('flow_state_net', 'network', {'policy': 'flow', 'flow_layers': 1}),
+    ('flow_base_logstd', -1, {'policy': 'flow', 'flow_layers': 1}),
 ]
 # tested elsewhere: what they do is not in the parameters, or needs several ranks
 OTHERS = {'help', 'alg', 'network', 'save_path', 'load_path', 'log_path', 'play', 'play_episodes', 'deterministic',
@@ -184,6 +188,7 @@ BAD_INPUT = [
     (['--num_timesteps=-5'], '--num_timesteps'),
     (['--num_env=0'], '--num_env'),
     (['--reward_scale=big'], '--reward_scale'),
+    (['--init_logstd=nan'], 'init_logstd=nan must be finite'),
     (['--gamma'], 'option --gamma needs a value: --gamma=value'),
     (['steps'], "unexpected argument 'steps'"),
     (['--load_path=/no/such/model.npz'], "no model file at '/no/such/model.npz'"),
@@ -191,6 +196,7 @@ BAD_INPUT = [
 ]
 UNKNOWN_BEFORE = [  # the environment or the network is there
     (['--network=lstm'], 'recurrent'),
+    (['--fixed_logstd', '--state_dependent_std'], 'exclude each other'),
     (['--env=CartPole-v1', '--policy=flow'], 'policy=flow is for continuous (Box) actions, not for Discrete(2)'),
     (['--env=CartPole-v1', '--fixed_logstd=True'], 'fixed_logstd'),
     (['--env=Blackjack-v1'], 'observation space'),

@@ -26,7 +26,7 @@ class _BatchStd:
     """
 
     def logstd(self, name, mean):
-        logstd = get_variable(name, [1, mean.shape[-1]], constant_initializer(0.0))
+        logstd = get_variable(name, [1, mean.shape[-1]], constant_initializer(self.init_logstd))
         std = record_layer('free', (logstd,), logstd, tf.exp(logstd)) # once, not for each state
         return mean * 0.0 + tf.math.log(std)
 

@@ -38,17 +38,18 @@ class MlpPolicy(Policy):
         check_choices({'std_fisher': ('batch', 'sample'), 'kl_estimator': ('k1', 'k3'),
                        'critic_sees': ('parameters', 'logp')}, locals())
         pdtype = pdtype_for(ac_space, policy, std_fisher, policy_kwargs)
-        ac_dim, is_gaussian = pdtype.size, isinstance(pdtype, DiagGaussianPdType)
+        ac_dim = pdtype.size
+        ends_in_mean = isinstance(pdtype, DiagGaussianPdType) and not pdtype.state_dependent_std
 
         def network(ob_no):
             h1 = tf.nn.tanh(dense(ob_no, 64, "h1", weight_init=U.normc_initializer(1.0), bias_init=0.0))
             h2 = tf.nn.tanh(dense(h1, 64, "h2", weight_init=U.normc_initializer(1.0), bias_init=0.0))
-            if not is_gaussian: return h2
+            if not ends_in_mean: return h2
             mean_na = dense(h2, ac_dim, "mean", weight_init=U.normc_initializer(0.1), bias_init=0.0) # of the control
             return mean_na
 
         network.layers = lambda arrays: [actors.dense(arrays, "h1", 'tanh'), actors.dense(arrays, "h2", 'tanh'),
-                                         *([actors.dense(arrays, "mean")] if is_gaussian else [])]
+                                         *([actors.dense(arrays, "mean")] if ends_in_mean else [])]
         super().__init__(gym.spaces.Box(-np.inf, np.inf, [2 * ob_dim]), network, pdtype, np_random=np_random,
                          spec={'policy': policy, **policy_kwargs})
         ob_no = self.X # batch of observations

@@ -17,8 +17,15 @@ from onpolicybaselines.common import flows
 from onpolicybaselines.common.action_spaces import check_action_space
 from onpolicybaselines.common.compiled import concat
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import NonNegative, Normalized, Positive, check_ranges
-from onpolicybaselines.common.sampling import NoClosedForms, NoisePdType, SampledPd, normal_noise, uniform_noise
+from onpolicybaselines.common.keywords import Finite, NonNegative, Normalized, Positive, check_ranges
+from onpolicybaselines.common.sampling import (
+    NoClosedForms,
+    NoisePdType,
+    SampledPd,
+    gaussian_logstd,
+    normal_noise,
+    uniform_noise,
+)
 from onpolicybaselines.common.variables import variable_scope
 
 tfd = tfp.distributions
@@ -129,21 +136,31 @@ class MultiCategoricalPdType(PdType):
         return tf.int32
 
 class DiagGaussianPdType(PdType):
-    """Gaussian with diagonal covariance; the log standard deviation does not depend on the state.
+    """Gaussian with diagonal covariance.
 
-    size            dimensions of an action
-    fixed_logstd    keep the standard deviation at 1 for ever, as the paper's released baseline does (upstream before
-                    2018-01-25 left `logstd` out of the trained variables)
+    size                 dimensions of an action
+    fixed_logstd         keep the standard deviation where it starts for ever, as the paper's released baseline does
+                         (upstream before 2018-01-25 left `logstd` out of the trained variables)
+    init_logstd          log standard deviation that training starts with
+    state_dependent_std  the log standard deviation is a linear layer on the policy network, not one for all states
+
+    Raises UsageError for values out of range, and for fixed_logstd with state_dependent_std.
     """
-    def __init__(self, size: int, fixed_logstd: bool = False):
+    def __init__(self, size: int, fixed_logstd: bool = False, init_logstd: Finite[float] = 0.0,
+                 state_dependent_std: bool = False):
+        check_ranges(DiagGaussianPdType.__init__, locals())
+        if fixed_logstd and state_dependent_std:
+            raise UsageError('fixed_logstd and state_dependent_std exclude each other: leave one out')
         self.size = size
         self.fixed_logstd = fixed_logstd
+        self.init_logstd = init_logstd
+        self.state_dependent_std = state_dependent_std
     def pdclass(self):
         return DiagGaussianPd
 
     def pdfromlatent(self, latent_vector, init_scale=1.0, init_bias=0.0):
         mean = _matching_fc(latent_vector, 'pi', self.size, init_scale=init_scale, init_bias=init_bias)
-        logstd = mean * 0.0 if self.fixed_logstd else self.logstd('pi/logstd', mean)
+        logstd = gaussian_logstd(self, latent_vector, mean)
         pdparam = concat([mean, logstd], axis=1)
         return self.pdfromflat(pdparam), mean
 
@@ -315,6 +332,7 @@ class GaussianMixturePdType(PdType):
                     deviation
     gmm_log_prob    'mixture' is the density; 'released' averages the components' log-densities instead, which is what
                     the paper's released code trained and is not a density
+    init_logstd     log standard deviation of the components that training starts with
 
     >>> pdtype = GaussianMixturePdType(size=1, gmm_components=2)
     >>> pd = pdtype.pdfromflat(tf.constant([[-1., 1., 0., 0.]]))  # two means, two log standard deviations
@@ -325,11 +343,12 @@ class GaussianMixturePdType(PdType):
     """
 
     def __init__(self, size: int, gmm_components: Positive[int] = 2,
-                 gmm_log_prob: Literal['mixture', 'released'] = 'mixture'):
+                 gmm_log_prob: Literal['mixture', 'released'] = 'mixture', init_logstd: Finite[float] = 0.0):
         check_ranges(GaussianMixturePdType.__init__, locals())
         self.size = size
         self.gmm_components = gmm_components
         self.gmm_log_prob = gmm_log_prob
+        self.init_logstd = init_logstd
     def pdclass(self):
         return GaussianMixturePd
     def pdfromflat(self, flat):
@@ -359,7 +378,7 @@ class GaussianMixturePdType(PdType):
                                np_random.random((n, 1), dtype='float32')], axis=1)
 
 class NormalizingFlowPdType(PdType):
-    """Standard normal noise through affine couplings, the state vector L(s) added after the first (paper, eq. 7-9).
+    """Normal noise through affine couplings, the state vector L(s) added after the first (paper, eq. 7-9).
 
     size                dimensions of an action
     flow_layers         pairs of couplings (4, as released, are 8; K couplings of the paper's text are K/2)
@@ -368,6 +387,7 @@ class NormalizingFlowPdType(PdType):
     flow_state_net      'mlp' gives L(s) its own two hidden layers on the observation, as released; 'network' puts L(s)
                         as one linear layer on the policy network (for images)
     flow_state_units    size of the hidden layers of 'mlp'
+    flow_base_logstd    log standard deviation of the noise, 0 in the paper; it stays as it is
 
     >>> from onpolicybaselines.common.variables import VariableStore
     >>> pdtype = NormalizingFlowPdType(size=2)
@@ -382,20 +402,22 @@ class NormalizingFlowPdType(PdType):
 
     def __init__(self, size: int, flow_layers: Positive[int] = 4, flow_units: Normalized = 3,
                  flow_eps: NonNegative[float] = 1e-12, flow_state_net: Literal['mlp', 'network'] = 'mlp',
-                 flow_state_units: Normalized = 64):
+                 flow_state_units: Normalized = 64, flow_base_logstd: Finite[float] = 0.0):
         check_ranges(NormalizingFlowPdType.__init__, locals())
         self.size = size
         self.flow_layers = flow_layers
         self.flow_units = flow_units
         self.flow_eps = flow_eps
         self.flow_state_units = flow_state_units
+        self.flow_base_logstd = flow_base_logstd
         self.own_state_network = flow_state_net == 'mlp'
     def pdclass(self):
         return NormalizingFlowPd
     def pdfromflat(self, flat):
         with variable_scope('pi'):
             return NormalizingFlowPd(flat, flows.couplings(self.size, self.flow_layers, units=self.flow_units,
-                                                           epsilon=self.flow_eps, dtype=flat.dtype))
+                                                           epsilon=self.flow_eps, dtype=flat.dtype),
+                                     self.flow_base_logstd)
 
     def pdfromlatent(self, latent_vector, init_scale=1.0, init_bias=0.0):
         if self.own_state_network:
@@ -412,6 +434,9 @@ class NormalizingFlowPdType(PdType):
         return [self.size]
     def sample_dtype(self):
         return tf.float32
+    def noise(self, np_random, n):
+        """Normal, of the standard deviation exp(flow_base_logstd)."""
+        return super().noise(np_random, n) * np.float32(np.exp(self.flow_base_logstd))
 
 class GaussianMixturePd(NoClosedForms, Pd):
     """Mixture of diagonal Gaussians, weights 1/K; flat: [K means | K log standard deviations], [B, 2KA]."""
@@ -452,15 +477,17 @@ class GaussianMixturePd(NoClosedForms, Pd):
         return GaussianMixturePd(flat, self.mean.shape[-2], self.gmm_log_prob)
 
 class NormalizingFlowPd(NoClosedForms, Pd):
-    """Pushes standard normal noise forward through couplings, the state vector added after the first.
+    """Pushes normal noise forward through couplings, the state vector added after the first.
 
-    flat: the state vector L(s), [B, A]; couplings: `flows.AffineCoupling`s in the order of sampling.
+    flat: the state vector L(s), [B, A]; couplings: `flows.AffineCoupling`s in the order of sampling; base_logstd: log
+    standard deviation of the noise.
     """
 
-    def __init__(self, flat: tf.Tensor, couplings: Sequence[flows.AffineCoupling]):
+    def __init__(self, flat: tf.Tensor, couplings: Sequence[flows.AffineCoupling], base_logstd: float = 0.0):
         self.flat = flat
         self.couplings = list(couplings)
-        base = tfd.Independent(tfd.Normal(tf.zeros_like(flat), 1.), reinterpreted_batch_ndims=1)
+        self.base_logstd, self.base_std = base_logstd, float(np.exp(base_logstd))
+        base = tfd.Independent(tfd.Normal(tf.zeros_like(flat), self.base_std), reinterpreted_batch_ndims=1)
         self.dist = tfd.TransformedDistribution(base, flows.chain(self.couplings, flat))
     def flatparam(self):
         return self.flat
@@ -471,9 +498,10 @@ class NormalizingFlowPd(NoClosedForms, Pd):
     def neglogp(self, x):
         return -self.dist.log_prob(tf.identity(x))
     def sample(self, noise=None):
-        return self.dist.bijector.forward(tf.identity(normal_noise(noise, self.flat)))
+        scale = self.base_std if noise is None else 1. # what the family draws has it already
+        return self.dist.bijector.forward(scale * normal_noise(noise, self.flat))
     def fromflat(self, flat):
-        return NormalizingFlowPd(flat, self.couplings)
+        return NormalizingFlowPd(flat, self.couplings, self.base_logstd)
 
 FAMILY_SIZES = ('size', 'ncat', 'nvec')  # what a family takes from the action space
 POLICIES = {

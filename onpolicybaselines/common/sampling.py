@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from onpolicybaselines.a2c.utils import fc
 from onpolicybaselines.common.layers import record_layer
 from onpolicybaselines.common.variables import constant_initializer, get_variable
 
@@ -66,9 +67,11 @@ class NoisePdType:
     """What `PdType` adds to upstream's.
 
     own_state_network: the family reads the encoded observation itself instead of the policy network's latent.
+    init_logstd: what `logstd` starts at.
     """
 
     own_state_network = False
+    init_logstd = 0.0
 
     @property
     def noise_size(self) -> int:
@@ -82,8 +85,17 @@ class NoisePdType:
 
     def logstd(self, name: str, mean: tf.Tensor) -> tf.Tensor:
         """A log standard deviation that does not depend on the state, once per state of `mean` [B, A]."""
-        logstd = get_variable(name, [1, mean.shape[-1]], constant_initializer(0.0))
+        logstd = get_variable(name, [1, mean.shape[-1]], constant_initializer(self.init_logstd))
         return record_layer('free', (logstd,), logstd, mean * 0.0 + logstd)
+
+
+def gaussian_logstd(pdtype: NoisePdType, latent: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+    """The log standard deviations of a `DiagGaussianPdType` at states with `latent` [B, n], as `mean` [B, A]."""
+    if pdtype.fixed_logstd:
+        return mean * 0.0 + pdtype.init_logstd
+    if pdtype.state_dependent_std: # weights of 0: it starts at init_logstd in every state
+        return fc(latent, 'pi/logstd', pdtype.size, init_scale=0.0, init_bias=pdtype.init_logstd)
+    return pdtype.logstd('pi/logstd', mean)
 
 
 def normal_noise(noise: tf.Tensor | None, like: tf.Tensor) -> tf.Tensor:

@@ -44,13 +44,13 @@ def theta_of(model):
 
 CASES = [('CartPole-v1', None, 'shared'), ('CartPole-v1', None, 'copy'), ('Pendulum-v1', 'gaussian', 'shared'),
          ('Pendulum-v1', 'gmm', 'copy')]
+STATE_STD = {'state_dependent_std': True, 'init_logstd': -1.}
 
 
-def policy_of(env_id, policy, value_network):
+def policy_of(env_id, policy, value_network, **kwargs):
     """A function that makes the same small float64 policy every time, away from its initial values."""
     env = vec_env(env_id, 1)
-    kwargs = {'num_hidden': 6, 'num_layers': 1}
-    policy_fn = build_policy(env, 'mlp', value_network, policy=policy, **kwargs)
+    policy_fn = build_policy(env, 'mlp', value_network, policy=policy, num_hidden=6, num_layers=1, **kwargs)
 
     def perturbed(np_random):
         pi = policy_fn(np_random, 'float64')
@@ -71,11 +71,12 @@ def batches_for(pi, count, n=40):
         yield obs, None, 2 * rng.standard_normal(n), np.zeros(n, bool), actions, rng.standard_normal(n)
 
 
-@pytest.mark.parametrize('env_id, policy, value_network', CASES)
-def test_updates_are_those_of_kfac_on_the_joint_loss(env_id, policy, value_network):
+@pytest.mark.parametrize('env_id, policy, value_network, kwargs', [
+    *((*case, {}) for case in CASES), ('Pendulum-v1', 'gaussian', 'shared', STATE_STD)])
+def test_updates_are_those_of_kfac_on_the_joint_loss(env_id, policy, value_network, kwargs):
     """Beyond the first 12 updates, in which K-FAC is cold; its settings are upstream's. The learning rate falls with
     every observation: 39 / 1000 of it is gone at the last one of the first update."""
-    policy_fn = policy_of(env_id, policy, value_network)
+    policy_fn = policy_of(env_id, policy, value_network, **kwargs)
     model = Model(policy_fn, 1000, ent_coef=0.05, vf_coef=0.4, vf_fisher_coef=2., lr=0.2, max_grad_norm=0.3,
                   kfac_clip=0.01, np_random=np.random.default_rng(0))
     pi, rng = policy_fn(np.random.default_rng(0)), np.random.default_rng(0)
@@ -165,6 +166,7 @@ def learn(env_id='CartPole-v1', n=4, network='mlp', total_timesteps=600, **kwarg
 
 
 RUNS = [{}, {'env_id': 'Pendulum-v1', 'policy': 'gaussian', 'value_network': 'copy', 'normalize_observations': True},
+        {'env_id': 'Pendulum-v1', 'policy': 'gaussian', **STATE_STD},
         {'env_id': 'Pendulum-v1', 'policy': 'flow', 'value_network': 'copy', 'flow_layers': 1}]
 
 

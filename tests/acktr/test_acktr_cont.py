@@ -24,6 +24,7 @@ from onpolicybaselines.common.vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
 
 POLICIES = {'gaussian': {}, 'gmm': {}, 'flow': {'flow_layers': 1}}
+STATE_STD = {'state_dependent_std': True, 'init_logstd': -1.}
 BOX = spaces.Box(-1, 1, [3])
 
 
@@ -150,6 +151,33 @@ def test_gaussian_policy_is_upstreams():
         np.testing.assert_allclose(np.linalg.norm(values[name], axis=0), norm, rtol=1e-6)
     assert not any(values[name].any() for name in ('pi/h1/b', 'pi/h2/b', 'pi/mean/b', 'pi/logstd'))
     assert policy.wd_dict == dict.fromkeys(['pi/h1/w', 'pi/h2/w', 'pi/mean/w'], 3e-4)
+
+
+def test_state_dependent_std_is_a_dense_layer_on_the_network():
+    """With the curvature that any other has, whatever `std_fisher` says; the mean is a layer beside it."""
+    for std_fisher in ('batch', 'sample'):
+        policy = MlpPolicy(5, BOX, np_random=np.random.default_rng(0), std_fisher=std_fisher, **STATE_STD)
+        shapes = {v.name.split(':')[0]: tuple(v.shape) for v in policy.var_list}
+        assert shapes == {'pi/h1/w': (10, 64), 'pi/h1/b': (64,), 'pi/h2/w': (64, 64), 'pi/h2/b': (64,),
+                          'pi/w': (64, 3), 'pi/b': (3,), 'pi/logstd/w': (64, 3), 'pi/logstd/b': (3,)}
+        assert policy.wd_dict == dict.fromkeys(['pi/h1/w', 'pi/h2/w', 'pi/w', 'pi/logstd/w'], 3e-4)
+        ob, ac, adv = inputs_of(policy)
+        np.testing.assert_allclose(policy.action_dist(ob, ac)[:, 3:], np.exp(-1), rtol=1e-6)
+        perturb(policy)
+        with recording_layers() as layers:
+            policy.losses(*map(tf.constant, (ob, ac, adv)))
+        assert [layer.kind for layer in layers] == ['dense'] * 4
+        np.testing.assert_allclose(layers[-1].h, np.log(policy.action_dist(ob, ac)[:, 3:]), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(policy.actor(stochastic=False)(ob), policy.act(ob, stochastic=False), rtol=1e-4,
+                                   atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['gaussian', 'gmm'])
+@pytest.mark.parametrize('std_fisher', ['batch', 'sample'])
+def test_standard_deviations_start_at_init_logstd(name, std_fisher):
+    policy = MlpPolicy(5, BOX, name, np.random.default_rng(0), std_fisher, init_logstd=-1.)
+    logstds = [v.numpy() for v in policy.var_list if 'logstd' in v.name]
+    assert logstds and all((logstd == -1).all() for logstd in logstds)
 
 
 def inputs_of(policy, n=200, seed=1):
@@ -302,10 +330,12 @@ def arrays_equal(one, other):
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize('policy, env', [('gaussian', 'Reacher-v5'), ('gmm', 'InvertedPendulum-v5'),
-                                         ('flow', 'Reacher-v5'), ('flow', 'InvertedPendulum-v5')])
-def test_same_seed_same_model(policy, env, tmp_path):
-    one, other = (learn(tmp_path / str(i), env, policy=policy, **POLICIES[policy]).arrays() for i in range(2))
+@pytest.mark.parametrize('policy, env, kwargs', [
+    ('gaussian', 'Reacher-v5', {}), ('gaussian', 'Reacher-v5', STATE_STD), ('gmm', 'InvertedPendulum-v5', {}),
+    ('flow', 'Reacher-v5', {'flow_base_logstd': -1.}), ('flow', 'InvertedPendulum-v5', {})])
+def test_same_seed_same_model(policy, env, kwargs, tmp_path):
+    kwargs = {**POLICIES[policy], **kwargs}
+    one, other = (learn(tmp_path / str(i), env, policy=policy, **kwargs).arrays() for i in range(2))
     assert arrays_equal(one, other)
     log = pd.read_csv(tmp_path / '0' / 'progress.csv')
     assert np.isfinite(log).all(axis=None) and (log.KL != 0).all()

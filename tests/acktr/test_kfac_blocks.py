@@ -169,6 +169,25 @@ def test_scale_and_shift_block_is_the_fisher_matrix_of_beta_and_that_of_gamma(k)
         assert np.abs(want[mine[0], mine[1]]).max() > 0.01  # what the block leaves out
 
 
+def test_log_standard_deviations_from_a_layer_have_its_exact_fisher_matrix():
+    """Where they are the same in all states, as a state-dependent one is at the start: there inputs and the samples'
+    gradients are independent. The noise has the variance 1, and its squares have the 2 that a normal's have."""
+    rng = np.random.default_rng(0)
+    w, b = tf.Variable(np.zeros((4, 3))), variable(rng, 3)
+    ends = np.sqrt(3.) * np.array([-1, 0, 0, 0, 0, 1])  # fourth moment 3, as a normal's
+    x, noise = crossed(rng.standard_normal((5, 4)), list(itertools.product(ends, repeat=3)))
+
+    def losses():
+        logstd = dense(x, w, b)
+        z = noise * tf.stop_gradient(tf.exp(logstd)) * tf.exp(-logstd)
+        return tf.reduce_sum(z**2 / 2 + logstd, axis=-1)
+
+    F = block_of(losses).to_dense()[0]
+    np.testing.assert_allclose(F, fisher(losses, [w, b]), **EXACT)
+    a = np.c_[x, np.ones(len(x))]
+    np.testing.assert_allclose(F, 2 * np.kron(a.T @ a / len(a), np.eye(3)), **EXACT)
+
+
 def gaussian_losses(logstd, x, batch):
     h = free(logstd, batch)
     return tf.reduce_sum(h + (x * tf.exp(-h))**2 / 2, axis=-1)

@@ -28,20 +28,25 @@ N = 20000  # samples a state
 FAMILIES = {
     'gaussian': lambda size: D.DiagGaussianPdType(size),
     'gaussian_frozen': lambda size: D.DiagGaussianPdType(size, fixed_logstd=True),
+    'gaussian_narrow': lambda size: D.DiagGaussianPdType(size, init_logstd=-1),
+    'gaussian_state_std': lambda size: D.DiagGaussianPdType(size, init_logstd=-0.5, state_dependent_std=True),
     'gmm1': lambda size: D.GaussianMixturePdType(size, 1),
     'gmm2': lambda size: D.GaussianMixturePdType(size, 2),
     'gmm5': lambda size: D.GaussianMixturePdType(size, 5),
+    'gmm2_narrow': lambda size: D.GaussianMixturePdType(size, 2, init_logstd=-1),
     'flow': lambda size: D.NormalizingFlowPdType(size, flow_layers=2),
+    'flow_narrow': lambda size: D.NormalizingFlowPdType(size, flow_layers=2, flow_base_logstd=-1),
     'categorical': lambda size: D.CategoricalPdType(2 + size),
     'multicategorical': lambda size: D.MultiCategoricalPdType([2, 3, 1][:size]),
     'bernoulli': lambda size: D.BernoulliPdType(size),
     'gmm2_released': lambda size: D.GaussianMixturePdType(size, 2, 'released'),
     'gmm5_released': lambda size: D.GaussianMixturePdType(size, 5, 'released'),
 }
-CONTINUOUS = ['gaussian', 'gaussian_frozen', 'gmm1', 'gmm2', 'gmm5', 'flow']
+GAUSSIAN = ['gaussian', 'gaussian_frozen', 'gaussian_narrow', 'gaussian_state_std']
+CONTINUOUS = [*GAUSSIAN, 'gmm1', 'gmm2', 'gmm5', 'gmm2_narrow', 'flow', 'flow_narrow']
 DISCRETE = ['categorical', 'multicategorical', 'bernoulli']
-CLOSED_FORM = ['gaussian', 'gaussian_frozen', *DISCRETE]
-SAMPLED_ONLY = ['gmm1', 'gmm2', 'gmm5', 'flow']
+CLOSED_FORM = [*GAUSSIAN, *DISCRETE]
+SAMPLED_ONLY = ['gmm1', 'gmm2', 'gmm5', 'gmm2_narrow', 'flow', 'flow_narrow']
 
 
 class Head:
@@ -156,7 +161,7 @@ def _no_graph_optimizer():
 def test_density_integrates_to_one(name, size):
     for state in range(2):
         _, volume, logp, _ = quadrature(name, size, state)
-        assert np.exp(logp).sum() * volume == pytest.approx(1, abs=1e-3 if name == 'flow' and size == 2 else 1e-6)
+        assert np.exp(logp).sum() * volume == pytest.approx(1, abs=1e-3 if 'flow' in name and size == 2 else 1e-6)
 
 
 @pytest.mark.parametrize('size', [1, 2])
@@ -222,7 +227,7 @@ def _gaussian_logp(mean, logstd, x):
     return (-0.5 * z**2 - logstd - 0.5 * np.log(2 * np.pi)).sum(axis=-1)
 
 
-@pytest.mark.parametrize('name', ['gaussian', 'gaussian_frozen'])
+@pytest.mark.parametrize('name', GAUSSIAN)
 def test_gaussian_formulas(name):
     p, q = head(name, 3).pd(), head(name, 3, seed=1).pd()
     (m0, s0), (m1, s1) = (np.split(pd.flatparam().numpy(), 2, axis=1) for pd in (p, q))
@@ -241,6 +246,42 @@ def test_fixed_logstd_has_no_variable_and_stays_at_one():
     assert list(trained.store.variables) == ['pi/w', 'pi/b', 'pi/logstd']
     np.testing.assert_array_equal(frozen.pd().std, np.ones((2, 2)))
     assert np.abs(trained.pd().logstd).min() > 1e-3
+
+
+def test_standard_deviations_start_at_init_logstd():
+    """In every state, and with nothing else changed: the first means are the same."""
+    latent = tf.constant(np.random.default_rng(0).standard_normal((4, LATENT)), 'float64')
+
+    def first(pdtype):
+        store = VariableStore('float64', np.random.default_rng(1))
+        with store.as_default():
+            pd = pdtype.pdfromlatent(latent)[0]
+        return store.variables, pd
+    for family, kwargs in [(D.DiagGaussianPdType, {}), (D.DiagGaussianPdType, {'state_dependent_std': True}),
+                           (D.DiagGaussianPdType, {'fixed_logstd': True}), (D.GaussianMixturePdType, {})]:
+        (_, pd), (_, narrow) = first(family(3, **kwargs)), first(family(3, init_logstd=-1.5, **kwargs))
+        np.testing.assert_array_equal(pd.logstd, np.zeros_like(pd.mean))
+        np.testing.assert_array_equal(narrow.logstd, np.full_like(pd.mean, -1.5))
+        np.testing.assert_array_equal(narrow.mean, pd.mean)
+    variables, _ = first(D.DiagGaussianPdType(3, state_dependent_std=True))
+    assert list(variables) == ['pi/w', 'pi/b', 'pi/logstd/w', 'pi/logstd/b']
+
+
+def test_state_dependent_std_is_a_layer_on_the_latent():
+    h = head('gaussian_state_std', 3)
+    w, b = (h.store.variables[f'pi/logstd/{name}'].numpy() for name in 'wb')
+    np.testing.assert_allclose(h.pd().logstd, h.latent.numpy() @ w + b, rtol=1e-12)
+    assert np.abs(np.diff(h.pd().logstd, axis=0)).min() > 1e-3  # it differs between states
+
+
+def test_fresh_flow_has_the_standard_deviation_of_its_noise():
+    """The couplings are close to the identity: the samples are the noise and the state vector, to some percent."""
+    store = VariableStore('float64', np.random.default_rng(0))
+    with store.as_default():
+        pdtype = D.NormalizingFlowPdType(2, flow_base_logstd=-1)
+        pd, state_vector = pdtype.pdfromlatent(tf.zeros([N, LATENT], 'float64'))
+    for noise in (pdtype.noise(np.random.default_rng(0), N), None):
+        np.testing.assert_allclose((pd.sample(noise) - state_vector).numpy().std(axis=0), np.exp(-1), rtol=0.05)
 
 
 @pytest.mark.parametrize('components', [1, 2, 5])
@@ -349,7 +390,7 @@ def test_closed_forms_against_summation(name, size):
 @pytest.mark.parametrize('size', [1, 2])
 @pytest.mark.parametrize('name', [*CONTINUOUS, *DISCRETE])
 def test_sampled_entropy_and_kl_estimate_the_true_ones(name, size):
-    """12 families and sizes x 2 states x 2 comparisons within 3 standard errors."""
+    """26 families and sizes x 2 states x 2 comparisons within 3 standard errors."""
     for state in range(2):
         p, q = (repeated(head(name, size, seed).pd(), state, N) for seed in (0, 1))
         x = p.sample()
@@ -529,8 +570,8 @@ def test_noise(name):
     np.testing.assert_array_equal(noise, pdtype.noise(np.random.default_rng(3), 4000))
     np_random = np.random.default_rng(3)
     assert np.all(pdtype.noise(np_random, 2) != pdtype.noise(np_random, 2))
-    normals = {'flow': 2}.get(name, 2 if name in CONTINUOUS else 0)
-    law = statistics.NormalDist()
+    normals = 2 if name in CONTINUOUS else 0
+    law = statistics.NormalDist(sigma=np.exp(-1) if name == 'flow_narrow' else 1)
     grid = np.linspace(-6, 6, 2001)
     for i, column in enumerate(noise.T):
         cdf = [law.cdf(g) for g in grid] if i < normals else np.clip(grid, 0, 1)
@@ -668,6 +709,7 @@ def test_pdtypes_compare_by_value():
         assert make(2) == make(2), name
         assert make(2) != make(1), name
     assert D.DiagGaussianPdType(2) != D.DiagGaussianPdType(2, fixed_logstd=True)
+    assert D.DiagGaussianPdType(2) != D.DiagGaussianPdType(2, init_logstd=-1)
     assert D.DiagGaussianPdType(2) != D.BernoulliPdType(2)
     assert D.NormalizingFlowPdType(2) != D.NormalizingFlowPdType(2, flow_units=4)
 
@@ -768,13 +810,14 @@ def _first_order(pdtype, noise, weights):
 
 @pytest.mark.parametrize('name, size, wrt', [
     *itertools.product(['gaussian', 'gmm2', 'categorical', 'bernoulli'], [2], ['flatparam', 'variables']),
+    ('gaussian_state_std', 2, 'variables'), ('flow_narrow', 2, 'variables'),
     ('gmm2_released', 2, 'flatparam'), ('multicategorical', 3, 'flatparam'),
     ('flow', 2, 'flatparam'), ('flow', 1, 'variables'), ('flow', 3, 'variables'),
 ])
 def test_derivatives(name, size, wrt):
     pdtype = FAMILIES[name](size)
-    if name == 'flow':
-        pdtype = D.NormalizingFlowPdType(size, flow_layers=1, flow_state_units=4)
+    if 'flow' in name:
+        pdtype = D.NormalizingFlowPdType(size, 1, flow_state_units=4, flow_base_logstd=pdtype.flow_base_logstd)
     h, other = Head(pdtype), Head(pdtype, seed=1)
     np_random = np.random.default_rng(5)
     x, weights = other.pd().sample(), tf.constant(np_random.uniform(0.5, 2, 2))
@@ -798,7 +841,7 @@ def test_derivatives(name, size, wrt):
         check_forward_mode(second_at, theta, derivatives, u, v)
 
 
-@pytest.mark.parametrize('name', ['gaussian', 'gmm2', 'flow', 'categorical', 'multicategorical', 'bernoulli'])
+@pytest.mark.parametrize('name', ['gaussian', 'gaussian_state_std', 'gmm2', 'flow', *DISCRETE])
 def test_gradients_reach_every_variable(name):
     """Also through a Pd whose log-density was asked for before, outside the tape."""
     h = head(name, 2)
@@ -863,6 +906,9 @@ BOX = spaces.Box(-1, 1, (3,), 'float32')
     (BOX, None, {}, D.DiagGaussianPdType(3)),
     (BOX, 'gaussian', {}, D.DiagGaussianPdType(3)),
     (BOX, 'gaussian', {'fixed_logstd': True}, D.DiagGaussianPdType(3, fixed_logstd=True)),
+    (BOX, None, {'init_logstd': -1., 'state_dependent_std': True}, D.DiagGaussianPdType(3, False, -1., True)),
+    (BOX, 'gmm', {'init_logstd': -1.}, D.GaussianMixturePdType(3, 2, 'mixture', -1.)),
+    (BOX, 'flow', {'flow_base_logstd': -1.}, D.NormalizingFlowPdType(3, flow_base_logstd=-1.)),
     (spaces.Box(-1, 1, (1,), 'float64'), None, {}, D.DiagGaussianPdType(1)),
     (BOX, 'gmm', {}, D.GaussianMixturePdType(3, 2)),
     (BOX, 'gmm', {'gmm_components': 5, 'gmm_log_prob': 'released'}, D.GaussianMixturePdType(3, 5, 'released')),
@@ -884,10 +930,11 @@ def test_make_pdtype(space, policy, kwargs, expected):
 def test_defaults_are_those_of_the_paper():
     flow = D.make_pdtype(BOX, 'flow')
     assert (flow.flow_layers, flow.flow_units, flow.flow_eps, flow.flow_state_units) == (4, 3, 1e-12, 64)
-    assert flow.own_state_network
+    assert flow.own_state_network and flow.flow_base_logstd == 0
     mixture = D.make_pdtype(BOX, 'gmm')
-    assert (mixture.gmm_components, mixture.gmm_log_prob) == (2, 'mixture')
-    assert not D.make_pdtype(BOX).fixed_logstd
+    assert (mixture.gmm_components, mixture.gmm_log_prob, mixture.init_logstd) == (2, 'mixture', 0)
+    gaussian = D.make_pdtype(BOX)
+    assert not gaussian.fixed_logstd and not gaussian.state_dependent_std and gaussian.init_logstd == 0
 
 
 @pytest.mark.parametrize('space, policy, kwargs, message', [
@@ -906,6 +953,10 @@ def test_defaults_are_those_of_the_paper():
     (spaces.Dict(a=BOX), None, {}, 'Box, MultiDiscrete or MultiBinary'),
     (spaces.Tuple([BOX]), 'flow', {}, 'leave it out'),
     (spaces.Text(3), None, {}, 'Discrete'),
+    (BOX, None, {'fixed_logstd': True, 'state_dependent_std': True}, 'exclude each other'),
+    (BOX, None, {'init_logstd': np.nan}, 'init_logstd=nan must be finite'),
+    (BOX, 'gmm', {'init_logstd': -np.inf}, 'init_logstd=-inf must be finite'),
+    (BOX, 'flow', {'flow_base_logstd': np.inf}, 'flow_base_logstd=inf must be finite'),
     (BOX, 'gmm', {'gmm_components': 0}, 'gmm_components=0 must be positive'),
     (BOX, 'gmm', {'gmm_log_prob': 'wrong'}, "use 'mixture' or 'released'"),
     (BOX, 'flow', {'flow_layers': 0}, 'flow_layers=0 must be positive'),

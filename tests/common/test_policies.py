@@ -568,6 +568,7 @@ def assert_load_changes_nothing(pi, path):
     ({'normalize': False}, 'ob_rms/sum'),
     ({'value_network': 'shared'}, 'vf/mlp_fc0/w'),
     ({'fixed_logstd': True}, 'pi/logstd'),
+    ({'state_dependent_std': True}, 'pi/logstd'),
 ])
 def test_file_of_another_policy_is_refused(envs, kwargs, named, tmp_path):
     path = str(tmp_path / 'model.npz')

@@ -33,13 +33,14 @@ def collected(venv, actor, noise, ob):
     return (obs, news, acs, rews), ended
 
 
-@pytest.mark.parametrize('env_id, num_env, policy', [
-    ('Hopper-v5', 1, 'gaussian'), ('Hopper-v5', 3, 'flow'), ('HalfCheetah-v5', 1, 'gmm'), ('Reacher-v5', 2, 'gaussian'),
-    ('InvertedPendulum-v5', 3, 'gmm'), ('rllab/Hopper-v0', 1, 'flow')])
-def test_same_as_step_by_step(env_id, num_env, policy, pair, tmp_path):
+@pytest.mark.parametrize('env_id, num_env, policy, kwargs', [
+    ('Hopper-v5', 1, 'gaussian', {}), ('Hopper-v5', 3, 'flow', {}), ('HalfCheetah-v5', 1, 'gmm', {}),
+    ('Reacher-v5', 2, 'gaussian', {}), ('InvertedPendulum-v5', 3, 'gmm', {}), ('rllab/Hopper-v0', 1, 'flow', {}),
+    ('HalfCheetah-v5', 2, 'gaussian', {'state_dependent_std': True, 'init_logstd': -1.})])
+def test_same_as_step_by_step(env_id, num_env, policy, kwargs, pair, tmp_path):
     """2000 steps each: what is collected, the counters of wrappers, and monitor files."""
     envs = pair(env_id, num_env, tmp_path, reward_scale=.5)
-    pi = actor_for(envs.theirs, policy)
+    pi = actor_for(envs.theirs, policy, **kwargs)
     theirs, ours = envs.theirs.reset(), envs.ours.reset()
     for T in (2, 1, 97, 900, 1000):
         noise = pi.noise(T * num_env).reshape(T, num_env, -1)

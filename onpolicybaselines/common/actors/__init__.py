@@ -16,6 +16,7 @@ from onpolicybaselines.common.actors.heads import (
     flow,
     gaussian_mixture,
     multicategorical,
+    state_dependent_gaussian,
 )
 from onpolicybaselines.common.actors.networks import (
     ACTIVATIONS,
@@ -29,4 +30,4 @@ from onpolicybaselines.common.actors.networks import (
 
 __all__ = ['ACTIVATIONS', 'Arrays', 'Coupling', 'Dense', 'Head', 'Programs', 'bernoulli', 'categorical', 'dense',
            'diag_gaussian', 'encoder', 'filtered', 'flow', 'gaussian_mixture', 'in_scope', 'matching_dense',
-           'multicategorical', 'policy', 'side_by_side']
+           'multicategorical', 'policy', 'side_by_side', 'state_dependent_gaussian']

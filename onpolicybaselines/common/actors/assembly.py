@@ -37,10 +37,11 @@ def policy(ob_space: spaces.Space, dtype: np.dtype, layers: Sequence[Dense], hea
     run, run_at = functions
     size_in = spaces.flatdim(ob_space)
     size_out = len(layers[-1].b) if layers else size_in
-    program = machine.program(layers, head.couplings, mean_std, size_in, dtype)
+    size_ac = head.couplings[0].keep + head.couplings[0].move if head.couplings else size_out
+    program = machine.program(layers, head.couplings, mean_std, size_in, size_out - size_ac, dtype)
 
     def push(ob, noise):
-        y = np.zeros([len(ob), size_out], dtype) if noise is None else np.ascontiguousarray(noise, dtype)
+        y = np.zeros([len(ob), size_ac], dtype) if noise is None else np.ascontiguousarray(noise, dtype)
         run(encode(ob), y, *program)
         return y
 

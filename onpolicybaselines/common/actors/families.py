@@ -13,7 +13,7 @@ import numpy as np
 from onpolicybaselines.common import distributions as D, flows
 from onpolicybaselines.common.actors import heads
 from onpolicybaselines.common.actors.heads import Coupling, Head
-from onpolicybaselines.common.actors.networks import Arrays, Dense, dense, in_scope, matching_dense
+from onpolicybaselines.common.actors.networks import Arrays, Dense, dense, in_scope, matching_dense, side_by_side
 
 
 @functools.singledispatch
@@ -42,8 +42,15 @@ def _(pdtype: D.BernoulliPdType, arrays):
 
 @head.register
 def _(pdtype: D.DiagGaussianPdType, arrays):
-    logstd = np.zeros([1, pdtype.size], 'float32') if pdtype.fixed_logstd else arrays['pi/logstd']
-    return heads.diag_gaussian(matching_dense(arrays, 'pi'), logstd)
+    mean = matching_dense(arrays, 'pi')
+    if pdtype.state_dependent_std:
+        logstd = dense(arrays, 'pi/logstd')
+        mean = mean or [Dense(np.eye(pdtype.size, dtype=logstd.w.dtype), np.zeros_like(logstd.b))]
+        return heads.state_dependent_gaussian([side_by_side([*mean, logstd])])
+    if pdtype.fixed_logstd:
+        dtype = np.result_type(np.float32, *arrays.values())
+        return heads.diag_gaussian(mean, np.full([1, pdtype.size], pdtype.init_logstd, dtype))
+    return heads.diag_gaussian(mean, arrays['pi/logstd'])
 
 
 @head.register

@@ -10,7 +10,7 @@ from onpolicybaselines.common.actors.networks import Dense, side_by_side
 
 class Coupling(NamedTuple):
     """`flows.AffineCoupling`: of an x, `keep` coordinates from keep_from on stay, `move` others, from move_from on,
-    become x exp(s) + t; layers: kept coordinates -> [s | t]."""
+    become x exp(s) + t; layers: kept coordinates, then what a head's `flat` has after its first A -> [s | t]."""
 
     keep_from: int
     keep: int
@@ -23,8 +23,8 @@ class Head(NamedTuple):
     """What a family adds to the network below it.
 
     layers: from the latent to `flat` [N, n]; sample(flat, noise of `PdType.noise`) and mode(flat): actions [N, ...].
-    couplings: the same for numba, which pushes noise, or zeros for the mode, through these and adds `flat` after the
-    first; none if the family cannot be written so.
+    couplings: the same for numba, which pushes noise, or zeros for the mode, through these and adds the first A of
+    `flat` after the first; none if the family cannot be written so.
     components: of a mixture, whose noise ends with what `component` takes, and for the rest is theirs.
     """
 
@@ -60,6 +60,16 @@ def diag_gaussian(layers: list[Dense], logstd: np.ndarray) -> Head:
     std, size = np.exp(logstd), logstd.size
     scale = Dense(np.zeros([0, 2 * size]), np.concatenate([logstd.ravel(), np.zeros(size)]))
     return Head(layers, lambda mean, noise: mean + std * noise, lambda mean: mean, [Coupling(0, 0, 0, size, [scale])])
+
+
+def state_dependent_gaussian(layers: list[Dense]) -> Head:
+    """`DiagGaussianPd`; flat: [mean | log standard deviation]."""
+    size = len(layers[-1].b) // 2
+
+    def sample(flat, noise):
+        return flat[:, :size] + np.exp(flat[:, size:]) * noise
+    scale = Dense(np.eye(size, 2 * size), np.zeros(2 * size))  # s is what flat has after the mean, t is 0
+    return Head(layers, sample, lambda flat: flat[:, :size], [Coupling(0, 0, 0, size, [scale])])
 
 
 def gaussian_mixture(layers: list[Dense], logstd: np.ndarray) -> Head:

@@ -39,10 +39,11 @@ class Program(NamedTuple):
 
 
 def program(layers: Sequence[Any], couplings: Sequence[Any], mean_std: tuple[np.ndarray, np.ndarray] | None,
-            size_in: int, dtype: np.dtype) -> Program:
+            size_in: int, context: int, dtype: np.dtype) -> Program:
     """The Program of a policy.
 
-    layers: `Dense`; couplings: `Coupling`; mean_std: filters observations, of size_in numbers, before.
+    layers: `Dense`; couplings: `Coupling`; mean_std: filters observations, of size_in numbers, before; context: how
+    many of the layers' last outputs are for the couplings' layers to read, and are no part of an action.
     """
     numbers, code, width = [np.zeros(0), *(mean_std or ())], [int(mean_std is not None)], size_in
 
@@ -56,7 +57,7 @@ def program(layers: Sequence[Any], couplings: Sequence[Any], mean_std: tuple[np.
             width = max(width, len(b))
 
     add(layers)
-    code.append(len(couplings))
+    code.extend((context, len(couplings)))
     for *slices, inner in couplings:
         code.extend(slices)
         add(inner)
@@ -75,13 +76,15 @@ def run(ob: np.ndarray, y: np.ndarray, numbers: np.ndarray, code: np.ndarray, ro
                 room[0, i] = min(max((room[0, i] - numbers[i]) / numbers[size + i], -5), 5)
             at = 2 * size
         out, at, pc = layers_at(room, numbers, at, code, pc)
-        for j in range(y.shape[1]):
+        context, couplings, pc = code[pc], code[pc + 1], pc + 2
+        for j in range(y.shape[1] + context):
             room[2, j] = room[out, j]
-        couplings, pc = code[pc], pc + 1
         for i in range(couplings):
             keep_from, keep, move_from, move = code[pc], code[pc + 1], code[pc + 2], code[pc + 3]
             for j in range(keep):
                 room[0, j] = y[n, keep_from + j]
+            for j in range(context):
+                room[0, keep + j] = room[2, y.shape[1] + j]
             out, at, pc = layers_at(room, numbers, at, code, pc + 4)
             for j in range(move):
                 y[n, move_from + j] = y[n, move_from + j] * np.exp(room[out, j]) + room[out, move + j]

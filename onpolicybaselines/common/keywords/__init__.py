@@ -1,10 +1,18 @@
 """Keyword arguments by signature: which function takes which, their values from text, and what they admit."""
 from onpolicybaselines.common.keywords.choices import check_choice, nearest
 from onpolicybaselines.common.keywords.declared import constant, declared, registered, table
-from onpolicybaselines.common.keywords.ranges import Fraction, NonNegative, Normalized, Positive, Range, check_ranges
+from onpolicybaselines.common.keywords.ranges import (
+    Finite,
+    Fraction,
+    NonNegative,
+    Normalized,
+    Positive,
+    Range,
+    check_ranges,
+)
 from onpolicybaselines.common.keywords.signatures import keywords_of, sentences, split_keywords
 from onpolicybaselines.common.keywords.values import describe, is_expressible, is_switch, parse_int, parse_value
 
-__all__ = ['check_choice', 'nearest', 'constant', 'declared', 'registered', 'table', 'Fraction', 'NonNegative',
-           'Normalized', 'Positive', 'Range', 'check_ranges', 'keywords_of', 'sentences', 'split_keywords', 'describe',
-           'is_expressible', 'is_switch', 'parse_int', 'parse_value']
+__all__ = ['check_choice', 'nearest', 'constant', 'declared', 'registered', 'table', 'Finite', 'Fraction',
+           'NonNegative', 'Normalized', 'Positive', 'Range', 'check_ranges', 'keywords_of', 'sentences',
+           'split_keywords', 'describe', 'is_expressible', 'is_switch', 'parse_int', 'parse_value']

@@ -1,5 +1,6 @@
 """What values a parameter admits, in its annotation: Ranges of numbers, Literals."""
 import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ UNIONS = (typing.Union, types.UnionType)
 T = TypeVar('T')
 Positive = Annotated[T, Range('be positive', 0, including=False)]
 NonNegative = Annotated[T, Range('not be negative', 0)]
+Finite = Annotated[T, Range('be finite', -math.inf, including=False, high=sys.float_info.max)]
 Fraction = Annotated[float, Range('lie between 0 and 1', 0, high=1)]
 Normalized = Annotated[int, Range('be at least 3: layer normalisation of fewer units leaves signs at most', 3)]
 

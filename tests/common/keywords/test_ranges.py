@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords.ranges import Fraction, NonNegative, Positive, Range, check_ranges
+from onpolicybaselines.common.keywords.ranges import Finite, Fraction, NonNegative, Positive, Range, check_ranges
 from onpolicybaselines.common.keywords.signatures import keywords_of
 
 
@@ -15,14 +15,14 @@ def learn(steps: Positive[int], lr: Positive[float] | Callable = 1., coef: NonNe
           gamma: Fraction = .9, limit: Positive[int] | None = None, other: 'NonNegative[int] | None' = None,
           name: str = '',
           angle: Annotated[float, Range('lie within (-pi, pi]', -math.pi, including=False, high=math.pi)] = 0.,
-          noted: Annotated[float, 'a note'] = 0.):
+          noted: Annotated[float, 'a note'] = 0., shift: Finite[float] = 0.):
     pass
 
 
 @pytest.mark.parametrize('values', [
     {'steps': 1}, {'lr': 1e-300}, {'lr': lambda t: -1.}, {'coef': 0}, {'coef': -0.}, {'gamma': 0}, {'gamma': 1.},
     {'limit': None}, {'limit': 5}, {'other': None}, {'other': 0}, {'name': 'x'}, {'angle': math.pi}, {'noted': -5.},
-    {'lr': np.float32(.5)}, {'steps': np.int64(3)}, {'lr': math.inf}, {'not a parameter': -1}, {},
+    {'lr': np.float32(.5)}, {'steps': np.int64(3)}, {'lr': math.inf}, {'not a parameter': -1}, {'shift': -1e300}, {},
 ])
 def test_admitted(values):
     check_ranges(learn, {'steps': 1, **values})
@@ -34,7 +34,8 @@ def test_admitted(values):
     ('coef', -1e-300, 'not be negative'), ('coef', math.nan, 'not be negative'),
     ('gamma', -.1, 'lie between 0 and 1'), ('gamma', 1.1, 'lie between 0 and 1'), ('gamma', math.nan, 'lie between'),
     ('limit', 0, 'be positive'), ('other', -1, 'not be negative'), ('angle', -math.pi, 'lie within'),
-    ('angle', 4., 'lie within'),
+    ('angle', 4., 'lie within'), ('shift', math.inf, 'be finite'), ('shift', -math.inf, 'be finite'),
+    ('shift', math.nan, 'be finite'),
 ])
 def test_refused_in_one_line(name, value, words):
     with pytest.raises(UsageError) as error:
