@@ -16,6 +16,7 @@ import gymnasium as gym
 
 from onpolicybaselines import logger
 from onpolicybaselines.common.cmd_util import common_arg_parser, make_vec_env, parse_unknown_args
+from onpolicybaselines.common.mpi_watch import set_rank_timeout
 from onpolicybaselines.common.mpi_world import rank as get_rank
 from onpolicybaselines.common.vec_env import VecEnv, VecFrameStack
 from onpolicybaselines.session import options, tasks
@@ -181,6 +182,7 @@ def main(args: list[str]) -> Any:
     extra_args = parse_cmdline_kwargs(unknown_args, options.of_command_line(*run))
     options.check(*run, extra_args)
 
+    set_rank_timeout(args.rank_timeout)
     rank = get_rank()
     if rank == 0:
         configure_logger(args.log_path)

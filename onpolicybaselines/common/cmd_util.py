@@ -158,6 +158,8 @@ def common_arg_parser() -> argparse.ArgumentParser:
     parser.add_argument('--save_video_length', help='steps of each film', default=200, type=at_least(1))
     parser.add_argument('--log_path', help='folder of this run; $OPENAI_LOGDIR or a new temporary one if not given',
                         default=None, type=str)
+    parser.add_argument('--rank_timeout', help='seconds of waiting for another MPI rank after which all end; they only '
+                        'say that they wait if not given', default=None, type=at_least(1))
     parser.add_argument('--play', help='run the trained policy at the end', default=False, action='store_true')
     parser.add_argument('--play_episodes', help='how many episodes to play (0: until interrupted)', default=10,
                         type=at_least(0))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+
+from onpolicybaselines.common.mpi_watch import end_all, watched
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -36,6 +37,8 @@ def launched_size() -> int:
 def get_comm() -> MPI.Intracomm | None:
     """Return COMM_WORLD, or None where no MPI launcher started this process (and nobody imported mpi4py.MPI).
 
+    In a world of several, its collective calls are watched, and an exception that nothing catches ends all ranks, see
+    `mpi_watch.watched`.
     Raises RuntimeError if a launcher started several processes but mpi4py is missing or belongs to another
     MPI: each process would silently train alone.
     """
@@ -57,7 +60,7 @@ def get_comm() -> MPI.Intracomm | None:
             library = mpi.Get_library_version().splitlines()[0]
             raise RuntimeError(f'an MPI launcher started {nprocs} processes, but mpi4py sees only one: its '
                                f'library belongs to another MPI; use the mpirun of {library}')
-    return mpi.COMM_WORLD
+    return watched(mpi.COMM_WORLD)
 
 
 def rank() -> int:
@@ -151,10 +154,7 @@ def abort_on_exception() -> Iterator[None]:
 def abort(status: int, message: str) -> NoReturn:
     """End ALL ranks with `status` after `message` is printed on stderr."""
     sys.stdout.flush()
-    print(message, file=sys.stderr, flush=True)
     if size() > 1:
-        # mpirun may drop output that it has not forwarded before an Abort: without a pause some was lost
-        # in 17 of 200 runs (mpich 5)
-        time.sleep(0.5)
-        get_comm().Abort(status)
+        end_all(get_comm(), status, message)
+    print(message, file=sys.stderr, flush=True)
     sys.exit(status)

@@ -1,6 +1,8 @@
 """Environments in processes of their own, as the process has them."""
+import multiprocessing.connection
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -88,6 +90,7 @@ class ChildEnvFn:
         in_child = os.getpid() != self.parent_pid
         if in_child:  # Ctrl-C goes to all processes, and is for the parent to handle
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            threading.Thread(target=_end_with_parent, daemon=True).start()
         try:
             env = self.env_fn()
         except Exception:
@@ -100,6 +103,12 @@ class ChildEnvFn:
 
     def __getstate__(self) -> dict:
         return dict(self.__dict__, spec=None)  # not every spec can be pickled
+
+
+def _end_with_parent():
+    """A parent that is killed does not end its children, and one that hangs in a step would not notice."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def in_children(function: Callable[..., None] | None) -> Callable[..., None] | None:
