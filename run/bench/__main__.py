@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument('--envs', nargs='+', default=ENVS)
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--folder', default='results/bench')
+    parser.add_argument('--again', action='store_true', help='measure nothing: tables of the JSON lines that are there')
     parser.add_argument('--measure', type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:

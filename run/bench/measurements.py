@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import gymnasium as gym
 
+import onpolicybaselines.envs  # noqa: F401 (registers tasks)
 from onpolicybaselines.common.mpi_world import rank
 from onpolicybaselines.common.timing import timing
 from run.bench.messages import Messages

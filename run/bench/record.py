@@ -1,4 +1,5 @@
 """Measurements in processes of their own, and the files that keep them."""
+import argparse
 import itertools
 import json
 import os
@@ -36,21 +37,27 @@ def measure(what: str, ranks: int = 0, pin: bool = True, cache: str = CACHE, **o
 
 
 class Record:
-    """JSON lines of one report: {"case": ..., "repeat": ..., results}."""
+    """JSON lines of one report: {"case": ..., "repeat": ..., results}; with args.again those there are."""
 
-    def __init__(self, folder: str, name: str):
-        os.makedirs(folder, exist_ok=True)
-        self._base = os.path.join(folder, name)
+    def __init__(self, args: argparse.Namespace, name: str):
+        os.makedirs(args.folder, exist_ok=True)
+        self._base = os.path.join(args.folder, name)
         self.rows: list[dict] = []
+        self._again = args.again
+        if self._again:
+            with open(self._base + '.jsonl', encoding='utf-8') as fh:
+                self.rows = [json.loads(line) for line in fh]
 
     def measure_in_turn(self, cases: dict[str, dict], repeats: int) -> dict[str, dict[str, float]]:
         """Measure each case `repeats` times in turn; returns the median of each number by case."""
-        for repeat, (case, options) in tqdm(list(itertools.product(range(repeats), cases.items())), desc=self._base):
+        turns = [] if self._again else list(itertools.product(range(repeats), cases.items()))
+        for repeat, (case, options) in tqdm(turns, desc=self._base, disable=self._again):
             self.rows.append({'case': case, 'repeat': repeat, **measure(**options)})
             with replacing(self._base + '.jsonl', encoding='utf-8') as fh:
                 fh.writelines(json.dumps(row) + '\n' for row in self.rows)
         return {case: {key: float(np.median([row[key] for row in self._of(case)]))
-                       for key, value in self._of(case)[0].items() if isinstance(value, float)} for case in cases}
+                       for key, value in self._of(case)[0].items()
+                       if isinstance(value, (int, float)) and key != 'repeat'} for case in cases}
 
     def spread(self, case: str, key: str = 'steps_per_second') -> float:
         """(largest - smallest) / median over the repeats."""

@@ -17,7 +17,7 @@ ROBOSCHOOL = ('roboschool/Hopper-v0', 'roboschool/Humanoid-v0')
 
 def speed(args: argparse.Namespace) -> None:
     """Steps per second against the simulator's and sb3-contrib's."""
-    record = Record(args.folder, 'speed')
+    record = Record(args, 'speed')
     cases, envs = {}, [*args.envs, *(ROBOSCHOOL if args.envs == ENVS else ())]
     for env in envs:
         cases[f'{env} raw'] = {'what': 'raw', 'env': env}
@@ -46,12 +46,12 @@ def _ratio(value, digits=2):
 
 def startup(args: argparse.Namespace) -> None:
     """First iteration against imports, on a first start and on later ones; memory."""
-    record = Record(args.folder, 'startup')
+    record = Record(args, 'startup')
     cases = {f'{name}, {xla}': {'what': 'trained', 'env': 'Hopper-v5', 'updates': 1, 'xla': xla != 'plain', **options,
                                 **({} if xla == 'XLA, later' else {'cache': ''})}
              for name, options in POLICIES.items() for xla in ('plain', 'XLA, first', 'XLA, later')}
     for options in cases.values():  # fill the cache
-        if 'cache' not in options:
+        if 'cache' not in options and not args.again:
             measure(**options)
     medians = record.measure_in_turn(cases, args.repeats)
     record.table(('policy', 'imports, s', 'first iteration / imports', 'memory, MiB'),
@@ -61,7 +61,7 @@ def startup(args: argparse.Namespace) -> None:
 
 def profile(args: argparse.Namespace) -> None:
     """Milliseconds of one iteration of 1024 steps by part, and of `mj_step` alone in as many steps."""
-    record = Record(args.folder, 'profile')
+    record = Record(args, 'profile')
     cases = {env: {'what': 'raw', 'env': env} for env in args.envs}
     cases |= {f'{env} {name}': {'what': 'trained', 'env': env, 'profile': True, **options}
               for env in args.envs for name, options in POLICIES.items()}
@@ -79,7 +79,7 @@ def profile(args: argparse.Namespace) -> None:
 
 def acktr_profile(args: argparse.Namespace) -> None:
     """Milliseconds of one batch of continuous ACKTR by part."""
-    record = Record(args.folder, 'acktr')
+    record = Record(args, 'acktr')
     cases = {name: {'what': 'acktr', 'env': 'Hopper-v5', **options} for name, options in POLICIES.items()}
     rows = [('policy', 'collecting, ms', 'critic', 'rest', 'updates / collecting')]
     for case, result in record.measure_in_turn(cases, args.repeats).items():
@@ -101,7 +101,7 @@ def atari(args: argparse.Namespace) -> None:
 
     The emulator steps as many games as the algorithm, by turns in one process, and as on the command line.
     """
-    record = Record(args.folder, 'atari')
+    record = Record(args, 'atari')
     raw = {f'raw, {n} games, {name}': {'what': 'atari_raw', 'alg': 'a2c', 'num_env': n, 'one_process': name == 'one'}
            for n in (1, 16) for name in ('one', 'command line')}
     cases = {case: {**options, 'pin': False} for case, options in (
@@ -123,7 +123,7 @@ def atari(args: argparse.Namespace) -> None:
 
 def ranks(args: argparse.Namespace) -> None:
     """Steps per second of 1, 2 and 8 ranks on this machine's cores."""
-    record = Record(args.folder, 'ranks')
+    record = Record(args, 'ranks')
     cases = {f'{name}, np={n}': {'what': 'trained', 'env': 'Hopper-v5', 'ranks': n, **POLICIES[name]}
              for name in ('Gaussian', 'flow') for n in (1, 2, 8)}
     medians = record.measure_in_turn(cases, args.repeats)
@@ -136,7 +136,7 @@ def ranks(args: argparse.Namespace) -> None:
 
 def mpi(args: argparse.Namespace) -> None:
     """Calls and bytes of MPI per update and rank against the number of ranks, and what follows for a thousand."""
-    record = Record(args.folder, 'mpi')
+    record = Record(args, 'mpi')
     cases = {str(n): {'what': 'mpi', 'env': 'Hopper-v5', 'ranks': n, **POLICIES['Gaussian']} for n in (1, 2, 4, 8, 16)}
     medians = record.measure_in_turn(cases, args.repeats)
     rows = [('ranks', *CALLS, *(f'{rank} rank: {what}' for rank in ('first', 'last') for what in (
@@ -177,7 +177,7 @@ ACTION_SIZES = {'InvertedPendulum-v5': 1, 'Reacher-v5': 2, 'Hopper-v5': 3, 'Half
 
 def cost(args: argparse.Namespace) -> None:
     """Update time and memory against work: a table, and a plot in logarithms."""
-    record = Record(args.folder, 'cost')
+    record = Record(args, 'cost')
     cases = {}
     for option, (values, name, env) in WORK.items():
         for value in values:
