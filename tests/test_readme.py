@@ -22,7 +22,7 @@ def test_a_changed_number_is_noticed_and_mended(tmp_path, monkeypatch, capsys):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text((readme.ROOT / name).read_text())
     before = (tmp_path / 'README.md').read_text()
-    (tmp_path / 'README.md').write_text(before.replace('| Hopper-v5 | 9757 |', '| Hopper-v5 | 9758 |'))
+    (tmp_path / 'README.md').write_text(re.sub(r'(?<=\| Hopper-v5 \| )\d+', '1', before, count=1))
     monkeypatch.setattr(readme, 'ROOT', tmp_path)
     assert readme.main(['--check']) == 1
     assert capsys.readouterr().out == 'README.md: tables are stale: make readme\n'
