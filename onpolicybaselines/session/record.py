@@ -24,8 +24,7 @@ def begin_config(folder: str, args: argparse.Namespace, extra_args: Mapping[str,
 
     extra_args: the keywords that the words of the command line give.
     """
-    words = [word for word in words if word not in ('--resume', '--overwrite')]
-    command = ['python', '-m', 'onpolicybaselines.run', *words]
+    command = ['python', '-m', 'onpolicybaselines.run', *(word for word in words if word != '--resume')]
     launcher = ['mpirun', '-n', str(size())] if size() > 1 else []
     seed = [] if any(word.partition('=')[0] == '--seed' for word in words) else [f'--seed={args.seed}']
     _write(folder, {'command': command, 'launch': shlex.join([*launcher, *command, *seed]), 'args': vars(args),
@@ -71,7 +70,8 @@ def read_config(folder: str) -> dict[str, Any]:
 
 def words_of(config: Mapping[str, Any]) -> list[str]:
     """The words of the command line of a run, after the program, its seed with them."""
-    return [*config['command'][3:], f'--seed={config["args"]["seed"]}']
+    words = [word for word in config['command'][3:] if word != '--overwrite']
+    return [*words, f'--seed={config["args"]["seed"]}']
 
 
 def _write(folder, config):

@@ -50,7 +50,7 @@ class Job:
     @property
     def arguments(self) -> list[str]:
         """The command line's words after `python -m onpolicybaselines.run`."""
-        return [*self.options, f'--num_timesteps={self.steps}', f'--log_path={self.folder}']
+        return [*self.options, '--overwrite', f'--num_timesteps={self.steps}', f'--log_path={self.folder}']
 
     @property
     def command(self) -> str:
