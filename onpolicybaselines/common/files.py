@@ -1,5 +1,6 @@
 """Files that are whole or not there, and the revision of the code that wrote them."""
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from onpolicybaselines.common.errors import UsageError
 
 _META = '__meta__'
 TEMPORARY = '.tmp'  # ends the name of a file that is being written
+NO_FILE = 'it is no file, and is not replaced by one'
 
 
 @contextlib.contextmanager
@@ -20,11 +22,11 @@ def replacing(path: str | os.PathLike, mode: str = 'w', **kwargs) -> Iterator[IO
     """Open a file that takes the place of `path`, in one step, when all is written; after an exception the old one, if
     any, is still there. Folders that are missing are made; of a link, the file that it leads to is replaced.
 
-    Raises UsageError where there is something else than a file, such as a folder or a device.
+    Raises FileExistsError where there is something else than a file, such as a folder or a device.
     """
     path = os.path.realpath(os.path.expanduser(path))
     if os.path.exists(path) and not os.path.isfile(path):
-        raise UsageError(f'{path!r} is no file, and is not replaced by one')
+        raise FileExistsError(errno.EEXIST, NO_FILE, path)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with tempfile.NamedTemporaryFile(mode, dir=os.path.dirname(path), suffix=TEMPORARY, delete=False, **kwargs) as fh:
         try:
@@ -54,10 +56,10 @@ def check_writable(path: str | os.PathLike) -> None:
     """Make the folder of `path`, and raise UsageError, one line, if `replacing` would fail there."""
     try:
         if not str(path) or os.path.basename(path) in ('', '.', '..'):
-            raise IsADirectoryError(None, 'it names no file')
+            raise FileNotFoundError(None, 'it names no file')
         file = os.path.realpath(os.path.expanduser(path))
         if os.path.exists(file) and not os.path.isfile(file):
-            raise IsADirectoryError(None, 'it is no file, and is not replaced by one')
+            raise FileExistsError(None, NO_FILE)
         os.makedirs(os.path.dirname(file), exist_ok=True)
         with tempfile.TemporaryFile(dir=os.path.dirname(file)):
             pass

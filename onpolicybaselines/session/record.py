@@ -69,9 +69,10 @@ def read_config(folder: str) -> dict[str, Any]:
 
 
 def words_of(config: Mapping[str, Any]) -> list[str]:
-    """The words of the command line of a run, after the program, its seed with them."""
+    """The words of the command line of a run, after the program; with its seed, and its steps, which may have been
+    raised."""
     words = [word for word in config['command'][3:] if word != '--overwrite']
-    return [*words, f'--seed={config["args"]["seed"]}']
+    return [*words, *(f'--{name}={config["args"][name]}' for name in ('seed', 'num_timesteps'))]
 
 
 def _write(folder, config):
