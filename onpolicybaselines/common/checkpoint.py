@@ -97,7 +97,7 @@ class Checkpoints:
         self._counters: tuple = ()
         self._saved = None  # number of updates at the last checkpoint
         self._begun = self._last = time.monotonic()
-        self._cost = 0.0
+        self._cost = self._costs = 0.0  # seconds, of the last checkpoint and of all
         self._keeper = _keeper.get()
         if self._keeper is not None:
             self._keeper.take(self)
@@ -131,7 +131,7 @@ class Checkpoints:
         self._counters = counters
         due, signum = allmax([self._is_due(), self._keeper.signum])
         if due or signum:
-            self.save()
+            self._save()
         if signum:
             self._keeper.say_end(signum, self._saved == self.updates)
             raise Interrupted(signum, together=True)
@@ -143,15 +143,25 @@ class Checkpoints:
         return time.monotonic() - self._last >= max(LEAST, self._cost / SHARE)
 
     def save(self) -> None:
-        """Write a checkpoint, unless nothing has happened since the last; every rank must call it, at the end of a run,
-        too. If one cannot be written the log says so."""
-        if self._keeper is None or self._saved == self.updates or not self.updates:
+        """Write the last checkpoint, at the end of a run, and into the log what all of them took. Every rank must call
+        it."""
+        if self._keeper is None or not self.updates:
+            return
+        self._save()
+        if self._keeper.count:
+            logger.log(f'{self._keeper.count} checkpoints were written, the last one of {self._keeper.bytes} bytes, in '
+                       f'{self._costs:.2g} s, {self._costs / (time.monotonic() - self._begun):.2%} of the time')
+
+    def _save(self):
+        """Unless nothing has happened since the last one."""
+        if self._saved == self.updates:
             return
         start = time.monotonic()
-        if self._keeper.write(self.updates, self._state()):
+        if self._keeper.write(self.updates, self._state):
             self._saved = self.updates
         self._last = time.monotonic()
         self._cost = self._last - start
+        self._costs += self._cost
 
     def _state(self):
         env = self._env_state()
@@ -247,6 +257,7 @@ class Keeper:
         self.settled: State = {}
         self.lines: list[str] = []  # for the log, once it goes on
         self.run: Checkpoints | None = None
+        self.count = self.bytes = 0  # of checkpoints; of the last one's file
         self._noted = 0.0
         self._said: set[str] = set()
         self._kept: list[int] = []
@@ -289,17 +300,19 @@ class Keeper:
             self._said.add(line)
             logger.warn(line)
 
-    def write(self, updates: int, state: State) -> bool:
+    def write(self, updates: int, state: Callable[[], State]) -> bool:
         """The checkpoint after so many updates, of all ranks; whether it is there. The last KEPT ones stay."""
         error = None
         try:
-            write_state(self._path(updates), {'rank': rank(), 'ranks': size(), 'run': state})
+            write_state(self._path(updates), {'rank': rank(), 'ranks': size(), 'run': state()})
         except OSError as e:
             error = e.strerror or str(e)
         errors = [e for e in allgather(error) if e]
         if errors:  # what the others have written is incomplete
             self.warn_once(f'Checkpoints cannot be written to {self.folder}: {errors[0]}')
             return False
+        self.count += 1
+        self.bytes = os.path.getsize(self._path(updates))
         self._kept = [*self._kept, updates][-KEPT:]
         for name in self._names():
             number, of = _parse(name)

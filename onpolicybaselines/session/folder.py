@@ -26,7 +26,7 @@ MODEL = 'model.npz'
 LOCK = '.lock'
 # what a run writes into its folder
 OF_A_RUN = (CONFIG, MODEL, 'progress*.csv', 'progress*.csv.gz', 'progress*.json', 'log*.txt', '*.monitor.csv',
-            '*.monitor.csv.gz', 'tb*', FOLDER, 'videos', 'play')
+            '*.monitor.csv.gz', 'tb*', FOLDER, 'checkpoint[0-9]*.npz', 'videos', 'play')
 # what may be another when a run goes on
 FREE = ('num_timesteps', 'save_path', 'load_path', 'log_path', 'resume', 'overwrite', 'checkpoint_interval', 'play',
         'play_episodes', 'deterministic')
@@ -113,18 +113,33 @@ def _new_folder():
 def locked(folder: str) -> Iterator[None]:
     """Make a folder, and have it alone. The lock is the operating system's, which frees it if its owner dies. Raises
     UsageError if another process has it."""
-    with log_folder(folder), open(osp.join(folder, LOCK), 'a+', encoding='utf-8') as file:
+    path = osp.join(folder, LOCK)
+    with log_folder(folder):
+        file = _lock(folder, path)
+        file.truncate(0)
+        file.write(f'process {os.getpid()} on {os.uname().nodename}\n')
+        file.flush()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # moved, with its folder
+            os.remove(path)
+        file.close()
+
+
+def _lock(folder, path):
+    while True:
+        file = open(path, 'a+', encoding='utf-8')
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(f'{folder} is in use by another run{_owner(file)}') from None
         except OSError:  # a file system without locks
-            pass
-        else:
-            file.truncate(0)
-            file.write(f'process {os.getpid()} on {os.uname().nodename}\n')
-            file.flush()
-        yield
+            return file
+        with contextlib.suppress(FileNotFoundError):
+            if osp.samestat(os.stat(path), os.fstat(file.fileno())):
+                return file
+        file.close()  # its owner has just removed it
 
 
 def _owner(file: TextIO):

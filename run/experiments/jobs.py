@@ -100,7 +100,7 @@ class Job:
 def train(job: Job) -> bool:
     """Train in this process, from nothing; returns success.
 
-    What the run printed is in its ERRORS if it failed; else its logs are compressed. A finished run of fewer steps is
+    What the run printed is in its ERRORS if it failed; else its logs are compressed, and its checkpoints removed. A finished run of fewer steps is
     kept in FOLDER.old until the new one has finished.
     """
     if job.finished_steps():
@@ -126,6 +126,9 @@ def _train(job):
             logger.reset()
         for name in LOGS:
             _compress(job.path(name))
+        shutil.rmtree(job.path('checkpoints'))
+        if not any(option.startswith('--save_path') for option in job.options):
+            os.remove(job.path('model.npz'))
     except SystemExit:  # has said why
         return False
     except Exception:

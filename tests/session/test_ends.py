@@ -156,3 +156,45 @@ def test_killed_runs_go_on_exactly(alg, ranks, tmp_path):
 @pytest.mark.parametrize('alg', OPTIONS)
 def test_fifty_killed_runs_go_on_exactly(alg, ranks, tmp_path):
     check_kills(tmp_path, alg, ranks, kills=7, seed=ranks)  # 8 times 7
+
+
+# ---------------------------------------------------------------- outputs that fail
+
+SMALL = ['--env=CartPole-v1', '--num_hidden=8', '--timesteps_per_batch=64', '--num_timesteps=1280', '--seed=1']
+
+
+def test_a_closed_stdout_is_one_line_and_the_model_is_saved(tmp_path):
+    line = ' '.join([*command(1, SMALL), f'--log_path={tmp_path}/run', '| head -1'])
+    process = subprocess.run(['bash', '-o', 'pipefail', '-c', line], text=True, capture_output=True)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == f'Logging to {tmp_path}/run\n'
+    errors = [line for line in process.stderr.splitlines() if 'steps/s' not in line]
+    assert errors == ['cannot write to <stdout> (Broken pipe): the run goes on']
+    assert len((tmp_path / 'run/progress.csv').read_text().splitlines()) == 21
+    assert (tmp_path / 'run/model.npz').exists()
+
+
+def test_a_full_disk_is_a_line_for_each_file_and_the_model_is_saved(tmp_path):
+    """Files in the folder may grow to 2 kB; the model goes elsewhere, as on another disk."""
+    code = f"""
+import resource, signal, sys
+from onpolicybaselines import run
+from onpolicybaselines.session import folder
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+save = folder.save_model
+def save_model(*args):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    save(*args)
+run.save_model = save_model
+begin = run.start_tensorflow
+def start(*args, **kwargs):
+    begin(*args, **kwargs)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+run.start_tensorflow = start
+run.main(['run', *{[*SMALL, f'--log_path={tmp_path}/run']!r}])
+"""
+    process = subprocess.run([sys.executable, '-c', code], text=True, capture_output=True)
+    assert process.returncode == 0, process.stderr
+    errors = [line for line in process.stderr.splitlines() if line.startswith('cannot write')]
+    assert errors == [f'cannot write to {tmp_path}/run/log.txt (File too large): the run goes on'], errors
+    assert (tmp_path / 'run/model.npz').exists()

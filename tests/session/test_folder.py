@@ -65,7 +65,7 @@ def test_overwrite_removes_the_earlier_run_and_nothing_else(tmp_path):
     old = (tmp_path / '0.monitor.csv').read_bytes()
     train(tmp_path, '--overwrite', '--num_timesteps=64')
     assert {p.name for p in tmp_path.iterdir()} == {
-        '.lock', 'notes.txt', 'config.json', 'progress.csv', 'log.txt', '0.monitor.csv', 'model.npz', 'checkpoints'}
+        'notes.txt', 'config.json', 'progress.csv', 'log.txt', '0.monitor.csv', 'model.npz', 'checkpoints'}
     assert (tmp_path / 'notes.txt').read_text() == 'mine'
     assert (tmp_path / '0.monitor.csv').read_bytes() != old
     assert [p.name for p in (tmp_path / 'checkpoints').iterdir()] == ['00000001.0.npz']
