@@ -13,7 +13,6 @@ import os
 import random
 import re
 import signal
-import sys
 import threading
 import time
 from collections import deque
@@ -290,7 +289,6 @@ class Keeper:
 
     def _print(self, line):
         if rank() == 0:
-            sys.stdout.flush()
             with contextlib.suppress(OSError):
                 os.write(2, f'{line}\n'.encode())  # a handler must not print
 

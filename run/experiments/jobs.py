@@ -100,8 +100,8 @@ class Job:
 def train(job: Job) -> bool:
     """Train in this process, from nothing; returns success.
 
-    What the run printed is in its ERRORS if it failed; else its logs are compressed, and its checkpoints removed. A finished run of fewer steps is
-    kept in FOLDER.old until the new one has finished.
+    What the run printed is in its ERRORS if it failed; else its logs are compressed, and its checkpoints and the model,
+    unless it was asked for, removed. A finished run of fewer steps is kept in FOLDER.old until the new one is finished.
     """
     if job.finished_steps():
         shutil.rmtree(job.folder + OLD, ignore_errors=True)
