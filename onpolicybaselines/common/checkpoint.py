@@ -50,7 +50,8 @@ def checkpointing(folder: str | None = None, interval: int | None = None, resume
     logger and the environments are to be made within, so that their files go on, too. If one cannot be read, the log
     says so and the one before is taken. Raises UsageError if there is none.
 
-    At SIGINT, SIGTERM and SIGHUP all ranks end after the update under way, by Interrupted, which is a SystemExit.
+    At SIGINT, SIGTERM and SIGHUP all ranks end after the update under way, by Interrupted, which is a SystemExit. Where
+    that update fails, as when the signal went to the processes of the environments, too, the checkpoint before stays.
     """
     keeper = Keeper(folder, interval)
     if resume:
@@ -59,6 +60,11 @@ def checkpointing(folder: str | None = None, interval: int | None = None, resume
     try:
         with handling(keeper.note), kept_logs() if resume else contextlib.nullcontext():
             yield
+    except Exception as e:
+        if not keeper.signum:
+            raise
+        keeper.say_failure(e)
+        raise Interrupted(keeper.signum) from e
     finally:
         _keeper.reset(token)
 
@@ -286,6 +292,11 @@ class Keeper:
         """One line on stderr, from the first rank."""
         what = f'saved in {self.folder}' if saved else 'but the last checkpoint could not be written'
         self._print(f'{signal.Signals(signum).name}: ended after update {self.run.updates}, {what}')
+
+    def say_failure(self, error: Exception) -> None:
+        """One line for what happens after a signal, as when that went to the processes of the environments, too."""
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        self._print(f'{signal.Signals(self.signum).name}: ended without another checkpoint ({reason})')
 
     def _print(self, line):
         if rank() == 0:

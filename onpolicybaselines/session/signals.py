@@ -19,7 +19,7 @@ def ended_by_signals(main: Callable) -> Callable:
             try:
                 return main(*args)
             except Interrupted as e:
-                if not e.together and size() == 1:
+                if not e.together and e.__cause__ is None and size() == 1:
                     print(f'{e.signum.name}: ended', file=sys.stderr)
                 raise
             except KeyboardInterrupt:  # of a part that has its own handler

@@ -198,3 +198,16 @@ run.main(['run', *{[*SMALL, f'--log_path={tmp_path}/run']!r}])
     errors = [line for line in process.stderr.splitlines() if line.startswith('cannot write')]
     assert errors == [f'cannot write to {tmp_path}/run/log.txt (File too large): the run goes on'], errors
     assert (tmp_path / 'run/model.npz').exists()
+
+
+def test_a_signal_that_ends_the_environments_too_is_one_line_and_the_checkpoint_before_stays(tmp_path):
+    """As schedulers of clusters send it, to all processes of a job."""
+    words = ['--env=Hopper-v5', '--seed=1', '--timesteps_per_batch=96', '--num_env=3', '--native=False',
+             '--checkpoint_interval=1', f'--log_path={tmp_path}/run']
+    process = subprocess.Popen(command(1, words), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, start_new_session=True)
+    assert until(lambda: len(list(tmp_path.glob('run/checkpoints/*.npz'))) == 2, process)
+    os.killpg(process.pid, signal.SIGTERM)
+    code, err = finish(process)
+    assert code == 143 and 'Traceback' not in err, err
+    assert len(list(tmp_path.glob('run/checkpoints/*.npz'))) == 2
