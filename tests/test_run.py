@@ -357,7 +357,7 @@ def played(capsys):
 
 def test_saved_model_plays_without_being_described_again(hopper_model, tmp_path, capsys):
     command = ['run', '--env=Hopper-v5', f'--load_path={hopper_model}', '--num_timesteps=0', '--play',
-               '--play_episodes=3', '--seed=5', f'--log_path={tmp_path}']
+               '--play_episodes=3', '--seed=5', f'--log_path={tmp_path}', '--overwrite']
     run.main(command)
     first = played(capsys)
     run.main(command)
