@@ -381,7 +381,7 @@ class Logger(object):
         out = dict(d)
         for fmt in self.output_formats:
             if isinstance(fmt, KVWriter):
-                fmt.writekvs(d)
+                log_files.attempt(fmt.writekvs, d)
         self.name2val.clear()
         self.name2cnt.clear()
         return out
@@ -431,7 +431,7 @@ class Logger(object):
     def _do_log(self, args: Iterable[object]) -> None:
         for fmt in self.output_formats:
             if isinstance(fmt, SeqWriter):
-                fmt.writeseq(map(str, args))
+                log_files.attempt(fmt.writeseq, map(str, args))
 
 
 def get_rank_without_mpi_import() -> int:

@@ -3,7 +3,6 @@
 What is not upstream's is in `session/`. Source: openai/baselines `run.py`.
 """
 import argparse
-import os.path as osp
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -21,10 +20,12 @@ from onpolicybaselines.common.mpi_world import rank as get_rank
 from onpolicybaselines.common.vec_env import VecEnv, VecFrameStack
 from onpolicybaselines.session import options, tasks
 from onpolicybaselines.session.ending import ends_all_ranks, one_line_errors
+from onpolicybaselines.session.folder import run_folder, save_model, words_of_run
 from onpolicybaselines.session.play import env_kwargs, film, play
 from onpolicybaselines.session.progress import training
 from onpolicybaselines.session.record import write_config
-from onpolicybaselines.session.start import folder_of_rank_0, package_of, start_tensorflow
+from onpolicybaselines.session.signals import ended_by_signals
+from onpolicybaselines.session.start import package_of, start_tensorflow
 
 try:
     import ale_py
@@ -62,7 +63,7 @@ def train(args: argparse.Namespace, extra_args: dict[str, Any]) -> tuple[Any, Ve
             alg_kwargs['network'] = get_default_network(env_type)
     options.complete(alg_kwargs, learn, env.action_space)
 
-    write_config(args, env_type, learn, alg_kwargs)
+    write_config(env_type, learn, alg_kwargs)
     logger.log('Training {} on {}:{} with arguments \n{}'.format(args.alg, env_type, env_id, alg_kwargs))
 
     with training(env, total_timesteps):
@@ -167,12 +168,14 @@ def configure_logger(log_path: str | None, **kwargs: Any) -> None:
 
 
 @ends_all_ranks
+@ended_by_signals
 def main(args: list[str]) -> Any:
     """Run the command line `args` (as sys.argv); returns the model. Bad input: one line on stderr, exit status 2."""
     # logs of rank 0 only
 
     arg_parser = common_arg_parser()
-    args, unknown_args = arg_parser.parse_known_args(args[1:])
+    words = words_of_run(args[1:])
+    args, unknown_args = arg_parser.parse_known_args(words)
     if args.help:
         return options.print_help(arg_parser, args.alg, options.declared_learn(args.alg),
                                   get_learn_function_defaults(args.alg, 'mujoco'))
@@ -184,20 +187,17 @@ def main(args: list[str]) -> Any:
 
     set_rank_timeout(args.rank_timeout)
     rank = get_rank()
-    if rank == 0:
-        configure_logger(args.log_path)
-        folder_of_rank_0()
-    else:
-        args.save_video_interval = 0
-        configure_logger(folder_of_rank_0(), format_strs=[])
+    with run_folder(args, extra_args, words):
+        if rank == 0:
+            configure_logger(args.log_path)
+        else:
+            args.save_video_interval = 0
+            configure_logger(args.log_path, format_strs=[])
 
-    model, env = train(args, extra_args)
+        model, env = train(args, extra_args)
     env.close()
 
-    if args.save_path is not None and rank == 0:
-        save_path = osp.expanduser(args.save_path)
-        model.save(save_path)
-        logger.log(f'Saved the model to {save_path}')
+    save_model(model, args.save_path)
 
     if args.play and rank == 0:
         logger.log("Running trained model")

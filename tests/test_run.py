@@ -24,8 +24,8 @@ BASE = {'env': 'Pendulum-v1', 'env_type': 'mujoco', 'seed': 1, 'num_timesteps': 
 
 
 @pytest.fixture(autouse=True)
-def own_logger(tmp_path):
-    with logger.scoped_configure(str(tmp_path / 'scoped'), ['log']):
+def own_logger(tmp_path_factory):
+    with logger.scoped_configure(str(tmp_path_factory.mktemp('scoped')), ['log']):
         yield
 
 
@@ -120,7 +120,8 @@ FLAGS = [
 ]
 # tested elsewhere: what they do is not in the parameters, or needs several ranks
 OTHERS = {'help', 'alg', 'network', 'save_path', 'load_path', 'log_path', 'play', 'play_episodes', 'deterministic',
-          'rank_timeout', 'save_video_interval', 'save_video_length', 'check_every', 'xla', 'native'}
+          'rank_timeout', 'save_video_interval', 'save_video_length', 'check_every', 'xla', 'native', 'resume', 'overwrite',
+          'checkpoint_interval'}
 
 
 @pytest.mark.parametrize('flag, value, under', FLAGS, ids=[f'{flag}={value}' for flag, value, _ in FLAGS])
@@ -217,7 +218,7 @@ def test_file_that_is_no_model(tmp_path, capfd):
     path = tmp_path / 'model.npz'
     path.write_bytes(b'cposix\nsystem\n')
     with pytest.raises(SystemExit):
-        run.main(['run', f'--load_path={path}', f'--log_path={tmp_path}'])
+        run.main(['run', f'--load_path={path}', f'--log_path={tmp_path}/log'])
     assert 'is not a model file' in capfd.readouterr().err
 
 
@@ -318,7 +319,7 @@ def test_explicit_network_drops_the_keywords_of_the_default_one(tmp_path):
     arrays, _ = train(tmp_path, network='mlp', num_hidden=None, num_timesteps=200)
     assert arrays['pi/mlp_fc0/w'].shape == (3, 32)
     with pytest.raises(SystemExit):
-        train(tmp_path, network='cnn')  # num_hidden is not the cnn's
+        train(tmp_path / 'cnn', network='cnn')  # num_hidden is not the cnn's
 
 
 def test_atari_defaults_learn_from_pixels(tmp_path):
@@ -362,7 +363,7 @@ def played(capsys):
 
 def test_saved_model_plays_without_being_described_again(hopper_model, tmp_path, capsys):
     command = ['run', '--env=Hopper-v5', f'--load_path={hopper_model}', '--num_timesteps=0', '--play',
-               '--play_episodes=3', '--seed=5', f'--log_path={tmp_path}']
+               '--play_episodes=3', '--seed=5', f'--log_path={tmp_path}', '--overwrite']
     run.main(command)
     first = played(capsys)
     run.main(command)
@@ -454,9 +455,9 @@ def command_line(*arguments, **kwargs):
     ids=['acktr_cont', 'acktr', 'a2c'])
 def test_other_algorithms(options, unknown, tmp_path, capfd):
     """Train, save, play without being told of the policy again; what they do not take is one line."""
-    model = tmp_path / 'model.npz'
-    run.main(['run', *words({**options, 'num_timesteps': 200, 'seed': 1, 'log_path': tmp_path, 'save_path': model})])
-    assert json.loads((tmp_path / 'config.json').read_text())['args']['alg'] == options['alg']
+    model, log = tmp_path / 'model.npz', tmp_path / 'log'
+    run.main(['run', *words({**options, 'num_timesteps': 200, 'seed': 1, 'log_path': log, 'save_path': model})])
+    assert json.loads((log / 'config.json').read_text())['args']['alg'] == options['alg']
     capfd.readouterr()
     run.main(['run', *words({'alg': options['alg'], 'env': options['env'], 'seed': 1, 'num_timesteps': 0,
                              'load_path': model, 'play_episodes': 2, 'log_path': tmp_path / 'play'}), '--play'])

@@ -17,6 +17,7 @@ from onpolicybaselines.a2c.runner import Runner
 from collections import deque
 
 from onpolicybaselines.a2c.rmsprop import RMSPropOptimizer
+from onpolicybaselines.common.checkpoint import Checkpoints
 from onpolicybaselines.common.policy import batch_placeholders
 from onpolicybaselines.common.sampling import entropy_noise, entropy_of
 from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
@@ -190,10 +191,12 @@ def learn(
     nbatch = nenvs*nsteps*size()
 
     # Start total timer
-    tstart = time.time()
+    checkpoints = Checkpoints(env, runner, model=model, epinfobuf=epinfobuf)
+    start, = checkpoints.resume(1)
+    tstart = time.time() - checkpoints.elapsed
     call_back(callback, locals(), globals())
 
-    for update in range(1, number_of_updates(total_timesteps, nbatch)+1):
+    for update in range(start, number_of_updates(total_timesteps, nbatch)+1):
         # Get mini batch of experiences
         obs, states, rewards, masks, actions, values, epinfos = runner.run()
         epinfobuf.extend(gather_episodes(epinfos))
@@ -210,4 +213,6 @@ def learn(
             log_update(update, update*nbatch, fps, epinfobuf, policy_entropy=policy_entropy, value_loss=value_loss,
                        explained_variance=ev)
         call_back(callback, locals(), globals())
+        checkpoints.after_update(update + 1)
+    checkpoints.save()
     return model

@@ -23,6 +23,7 @@ from collections import deque
 
 from onpolicybaselines.common.policy import batch_placeholders
 from onpolicybaselines.common.sampling import entropy_noise, entropy_of
+from onpolicybaselines.common.checkpoint import Checkpoints
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
 from onpolicybaselines.common.learning import begin
@@ -199,10 +200,12 @@ def learn(
     runner = Runner(env, model, nsteps=nsteps, gamma=gamma, bootstrap_truncated=bootstrap_truncated)
     epinfobuf = deque(maxlen=100)
     nbatch = nenvs*nsteps*size()
-    tstart = time.time()
+    checkpoints = Checkpoints(env, runner, model=model, epinfobuf=epinfobuf)
+    start, = checkpoints.resume(1)
+    tstart = time.time() - checkpoints.elapsed
     call_back(callback, locals(), globals())
 
-    for update in range(1, number_of_updates(total_timesteps, nbatch)+1):
+    for update in range(start, number_of_updates(total_timesteps, nbatch)+1):
         obs, states, rewards, masks, actions, values, epinfos = runner.run()
         epinfobuf.extend(gather_episodes(epinfos))
         policy_loss, value_loss, policy_entropy = model.train(obs, states, rewards, masks, actions, values)
@@ -219,4 +222,6 @@ def learn(
             logger.log('Saving to', savepath)
             model.save(savepath)
         call_back(callback, locals(), globals())
+        checkpoints.after_update(update + 1)
+    checkpoints.save()
     return model

@@ -18,6 +18,7 @@ from onpolicybaselines.acktr import cont_model
 from onpolicybaselines.acktr.cont_model import Model, mean_over_ranks, scale_action
 from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
+from onpolicybaselines.common.checkpoint import Checkpoints
 from onpolicybaselines.common.checks import check_finite
 from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
 from onpolicybaselines.common.learning import begin
@@ -180,7 +181,10 @@ def learn(*,
     timesteps_so_far = 0
     episodes_so_far = 0
     rewbuffer = []
-    tstart = time.time()
+    checkpoints = Checkpoints(env, model=model)
+    i, timesteps_so_far, episodes_so_far, rewbuffer, stepsize = checkpoints.resume(
+        i, timesteps_so_far, episodes_so_far, rewbuffer, stepsize)
+    tstart = time.time() - checkpoints.elapsed
     while True:
         if callback: callback(locals(), globals())
         if timesteps_so_far >= total_timesteps:
@@ -236,5 +240,7 @@ def learn(*,
         logger.record_tabular("TimeElapsed", time.time() - tstart)
         if rank() == 0: logger.dump_tabular()
         i += 1
+        checkpoints.after_update(i, timesteps_so_far, episodes_so_far, rewbuffer, stepsize)
 
+    checkpoints.save()
     return model

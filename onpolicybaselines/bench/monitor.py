@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
-from onpolicybaselines.common.log_files import cut, open_log, position
+from onpolicybaselines.common.log_files import attempt, cut, open_log, position
 from onpolicybaselines.common.state import State
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Monitor(gymnasium.Wrapper):
             self.episode_times.append(eptime)
             epinfo.update(self.current_reset_info)
             if self.results_writer:
-                self.results_writer.write_row(epinfo)
+                attempt(self.results_writer.write_row, epinfo)
             info['episode'] = epinfo
 
         self.total_steps += 1

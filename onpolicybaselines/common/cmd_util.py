@@ -151,7 +151,8 @@ def common_arg_parser() -> argparse.ArgumentParser:
     parser.add_argument('--native', help="step MuJoCo's tasks in machine code, in this process, with the same numbers",
                         type=switch, default=True)
     parser.add_argument('--reward_scale', help='factor on the rewards that the algorithm sees', default=1.0, type=float)
-    parser.add_argument('--save_path', help='file to save the trained model to', default=None, type=str)
+    parser.add_argument('--save_path', help='file to save the trained model to; model.npz in the folder of the run if '
+                        'not given', default=None, type=str)
     parser.add_argument('--load_path', help='model file to start from', default=None, type=str)
     parser.add_argument('--save_video_interval', help='film every so many steps (0: never)', default=0,
                         type=at_least(0))
@@ -160,6 +161,12 @@ def common_arg_parser() -> argparse.ArgumentParser:
                         default=None, type=str)
     parser.add_argument('--rank_timeout', help='seconds of waiting for another MPI rank after which all end; they only '
                         'say that they wait if not given', default=None, type=at_least(1))
+    parser.add_argument('--resume', help='go on with the run in the folder, whose options need not be given again; '
+                        '--num_timesteps may be larger', default=False, action='store_true')
+    parser.add_argument('--overwrite', help='remove the files of an earlier run from the folder', default=False,
+                        action='store_true')
+    parser.add_argument('--checkpoint_interval', help='updates between two checkpoints in the folder; as many as make '
+                        'them take a hundredth of the time if not given', default=None, type=at_least(1))
     parser.add_argument('--play', help='run the trained policy at the end', default=False, action='store_true')
     parser.add_argument('--play_episodes', help='how many episodes to play (0: until interrupted)', default=10,
                         type=at_least(0))

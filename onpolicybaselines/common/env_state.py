@@ -118,6 +118,10 @@ def _decode(code, current, path):
 
 def _encode_sequence(value, path, above):
     code = {'type': type(value).__name__, 'maxlen': getattr(value, 'maxlen', None)}
+    if {type(part) for part in value} in ({float}, {int}):  # thousands of returns and lengths, in a Monitor
+        numbers = np.array(value)
+        if numbers.dtype.kind in 'if':
+            return {**code, 'numbers': numbers}
     if all(map(_is_json, value)):
         return {**code, 'values': list(value)}
     return {**code, 'parts': {str(i): _encode(part, f'{path}[{i}]', above) for i, part in enumerate(value)}}
@@ -125,7 +129,8 @@ def _encode_sequence(value, path, above):
 
 def _decode_sequence(code, current, path):
     known = list(current) if isinstance(current, (list, tuple, collections.deque)) else []
-    parts = code.get('parts') or dict(enumerate(code.get('values', ())))
+    values = code['numbers'].tolist() if 'numbers' in code else code.get('values', ())
+    parts = code.get('parts') or dict(enumerate(values))
     values = [_decode(part, known[i] if i < len(known) else None, f'{path}[{i}]')
               for i, part in enumerate(parts.values())]
     if code['type'] == 'list' and type(current) is list:

@@ -1,5 +1,6 @@
 """Files that are whole or not there, and the revision of the code that wrote them."""
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -12,24 +13,58 @@ import numpy as np
 from onpolicybaselines.common.errors import UsageError
 
 _META = '__meta__'
+TEMPORARY = '.tmp'  # ends the name of a file that is being written
+NO_FILE = 'it is no file, and is not replaced by one'
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike, mode: str = 'w', **kwargs) -> Iterator[IO]:
     """Open a file that takes the place of `path`, in one step, when all is written; after an exception the old one, if
-    any, is still there. Folders that are missing are made."""
-    path = os.path.abspath(os.path.expanduser(path))
+    any, is still there. Folders that are missing are made; of a link, the file that it leads to is replaced.
+
+    Raises FileExistsError where there is something else than a file, such as a folder or a device.
+    """
+    path = os.path.realpath(os.path.expanduser(path))
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileExistsError(errno.EEXIST, NO_FILE, path)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with tempfile.NamedTemporaryFile(mode, dir=os.path.dirname(path), suffix='.tmp', delete=False, **kwargs) as fh:
+    with tempfile.NamedTemporaryFile(mode, dir=os.path.dirname(path), suffix=TEMPORARY, delete=False, **kwargs) as fh:
         try:
             yield fh
             fh.flush()
             os.fsync(fh.fileno())
             os.chmod(fh.name, 0o644)
             os.replace(fh.name, path)
+            _sync_folder(os.path.dirname(path))
         except BaseException:
-            os.unlink(fh.name)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(fh.name)
             raise
+
+
+def _sync_folder(folder):
+    """That a file has its new name is to be on the disk, too."""
+    with contextlib.suppress(OSError):  # file systems need not know of it
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Make the folder of `path`, and raise UsageError, one line, if `replacing` would fail there."""
+    try:
+        if not str(path) or os.path.basename(path) in ('', '.', '..'):
+            raise FileNotFoundError(None, 'it names no file')
+        file = os.path.realpath(os.path.expanduser(path))
+        if os.path.exists(file) and not os.path.isfile(file):
+            raise FileExistsError(None, NO_FILE)
+        os.makedirs(os.path.dirname(file), exist_ok=True)
+        with tempfile.TemporaryFile(dir=os.path.dirname(file)):
+            pass
+    except (OSError, ValueError) as e:  # ValueError: a zero byte
+        raise UsageError(f'cannot write to {str(path)!r} ({getattr(e, "strerror", None) or e})') from None
 
 
 def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: dict | None = None) -> None:

@@ -4,7 +4,7 @@ import csv
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, Any, TextIO
 
 import numpy as np
@@ -52,6 +52,31 @@ def cut(file: TextIO, size: int) -> None:
     os.truncate(file.fileno(), size)  # it is open for appending
 
 
+def attempt(write: Callable, *args: Any) -> None:
+    """write(*args), a method of something with a `file`, or an `f`. A full disk or a closed pipe is no reason to end a
+    run, and is one line on stderr, the first time."""
+    try:
+        write(*args)
+    except OSError as e:
+        file = getattr(write.__self__, 'file', None) or getattr(write.__self__, 'f', None)
+        name = getattr(file, 'name', type(write.__self__).__name__)
+        if file is sys.stdout:
+            _give_up_stdout()
+        if name not in _failed:
+            _failed.add(name)
+            with contextlib.suppress(OSError):
+                print(f'cannot write to {name} ({e.strerror}): the run goes on', file=sys.stderr, flush=True)
+
+
+_failed: set[str] = set()  # names of files
+
+
+def _give_up_stdout():
+    """To nowhere: what its buffer keeps would be an error at the end of the process, too."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def count_rows(file: TextIO) -> int:
     """Rows of a CSV file, its header not counted."""
     file.flush()
@@ -62,7 +87,7 @@ def count_rows(file: TextIO) -> int:
 def rewrite_table(file: TextIO, keys: list[str], rows: int | None = None) -> TextIO:
     """The CSV file with other columns, some at the end more or fewer, and all or only the first of its rows. A reader,
     or a crash, meets a whole one at any moment. Raises ValueError if there are fewer rows."""
-    file.close()
+    file.flush()
     text = {'encoding': 'utf-8', 'newline': ''}
     with open(file.name, **text) as old, replacing(file.name, **text) as new:
         lines = csv.reader(old)
@@ -72,6 +97,7 @@ def rewrite_table(file: TextIO, keys: list[str], rows: int | None = None) -> Tex
         if rows is not None and len(kept) < rows:
             raise ValueError(f'{file.name} has {len(kept)} rows, and had {rows} when the state was taken')
         writer.writerows([keys, *((row + [''] * len(keys))[:len(keys)] for row in kept)] if keys else [])
+    file.close()
     return open(file.name, 'a', **text)
 
 

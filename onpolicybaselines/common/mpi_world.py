@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from onpolicybaselines.common.errors import Interrupted
 from onpolicybaselines.common.mpi_watch import end_all, watched
 
 if TYPE_CHECKING:
@@ -95,6 +96,16 @@ def allmean(x: np.ndarray) -> np.ndarray:
     return out
 
 
+def allmax(x: Sequence[int]) -> list[int]:
+    """The largest of each of the integers over the ranks; without MPI they themselves."""
+    comm = get_comm()
+    if comm is None:
+        return list(x)
+    out = np.array(x, 'int64')
+    comm.Allreduce(sys.modules['mpi4py.MPI'].IN_PLACE, out, op=sys.modules['mpi4py.MPI'].MAX)
+    return out.tolist()
+
+
 def allgather(x: Any) -> list:
     """x of every rank, in order of rank; [x] without MPI."""
     comm = get_comm()
@@ -139,11 +150,16 @@ def abort_on_exception() -> Iterator[None]:
     """An exception that leaves this context ends ALL ranks with status 1, after its traceback is printed.
 
     Python would end this rank alone and leave the others waiting for it in their next collective call.
-    Anything but a successful `sys.exit` counts, Ctrl-C included. In a world of one exceptions pass as usual.
+    Anything but a successful `sys.exit` counts, Ctrl-C included, but not the end of all of them together that a signal
+    asked for (`Interrupted`). In a world of one exceptions pass as usual.
     """
     comm = get_comm()
     try:
         yield
+    except Interrupted as e:
+        if e.together or comm is None or comm.Get_size() == 1:
+            raise
+        abort(e.code, f'rank {comm.Get_rank()} was ended by {e.signum.name}: ending all {comm.Get_size()} ranks')
     except (Exception, KeyboardInterrupt, SystemExit) as e:
         exits_well = isinstance(e, SystemExit) and e.code in (None, 0)
         if exits_well or comm is None or comm.Get_size() == 1:

@@ -17,12 +17,13 @@ def number_of_updates(total_timesteps: int, nbatch: int) -> int:
 
 
 def call_back(callback: Callable | None, values: Mapping[str, Any], names: Mapping[str, Any]) -> None:
-    """callback(values, names), the locals and globals of a `learn`, whose `update` batches of `nbatch` steps are done.
+    """callback(values, names), the locals and globals of a `learn`, whose `update` batches of `nbatch` steps are done;
+    before the first one, those before `start`.
 
     Added are what all algorithms have: `timesteps_so_far`, and `rewbuffer`, the returns in `epinfobuf`.
     """
     if callback:
-        callback({'timesteps_so_far': values.get('update', 0) * values['nbatch'],
+        callback({'timesteps_so_far': values.get('update', values.get('start', 1) - 1) * values['nbatch'],
                   'rewbuffer': [epinfo['r'] for epinfo in values['epinfobuf']], **values}, names)
 
 

@@ -1,4 +1,4 @@
-"""What a run needs before it trains: the algorithm's module, a quiet TensorFlow, one folder for all ranks."""
+"""What a run needs before it trains: the algorithm's module, a quiet TensorFlow."""
 import contextlib
 import os
 import os.path as osp
@@ -8,7 +8,7 @@ import tempfile
 from onpolicybaselines import logger
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest
-from onpolicybaselines.common.mpi_world import get_comm, rank
+from onpolicybaselines.common.mpi_world import rank
 
 ALGORITHMS = ('a2c', 'acktr', 'acktr_cont', 'trpo_mpi')
 
@@ -48,9 +48,3 @@ def start_tensorflow(images: bool = False) -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-
-
-def folder_of_rank_0() -> str | None:
-    """The run folder of rank 0, where all ranks put their monitor files; every rank must ask, rank 0 with a logger."""
-    folder = logger.get_dir() if rank() == 0 else None
-    return folder if get_comm() is None else get_comm().bcast(folder)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
+from onpolicybaselines.common.checkpoint import settled
 from onpolicybaselines.common.compiled import Compiled
 from onpolicybaselines.common.cores import sees_images
 from onpolicybaselines.common.keywords import check_choice
@@ -142,6 +143,6 @@ def choose(pi: PolicyWithValue, fisher: str | None, xla: bool | None, updates: i
     if fisher is None:
         fisher = 'hessian' if pi.pdtype.pdclass().has_analytic_kl else 'gauss_newton'
     pays = 0 if xla is None and sees_images(pi.ob_space) else updates # its convolutions are slower than TensorFlow's
-    compiled = [name for name, least in XLA_PAYS.items() if (pays >= least if xla is None else xla)]
+    compiled = settled('xla', [name for name, least in XLA_PAYS.items() if (pays >= least if xla is None else xla)])
     logger.log(f"fisher={fisher}, xla={', '.join(compiled) or False}")
     return fisher, compiled

@@ -15,6 +15,7 @@ import tensorflow as tf
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance
+from onpolicybaselines.common.checkpoint import Checkpoints
 from onpolicybaselines.common.checks import check_one_limit
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
@@ -186,6 +187,11 @@ def learn(*,
 
     check_one_limit(total_timesteps=total_timesteps, max_episodes=max_episodes, max_iters=max_iters)
 
+    checkpoints = Checkpoints(env, seg_gen, pi=pi, vfadam=vfadam, lenbuffer=lenbuffer, rewbuffer=rewbuffer)
+    episodes_so_far, timesteps_so_far, iters_so_far, neg_curvature = checkpoints.resume(
+        episodes_so_far, timesteps_so_far, iters_so_far, neg_curvature)
+    tstart -= checkpoints.elapsed
+
     while True:
         if callback: callback(locals(), globals())
         if total_timesteps and timesteps_so_far >= total_timesteps:
@@ -258,7 +264,9 @@ def learn(*,
 
         if rank==0:
             logger.dump_tabular()
+        checkpoints.after_update(episodes_so_far, timesteps_so_far, iters_so_far, neg_curvature)
 
+    checkpoints.save()
     return pi
 
 def flatten_lists(listoflists: Sequence[Sequence]) -> list:

@@ -50,7 +50,7 @@ class Job:
     @property
     def arguments(self) -> list[str]:
         """The command line's words after `python -m onpolicybaselines.run`."""
-        return [*self.options, f'--num_timesteps={self.steps}', f'--log_path={self.folder}']
+        return [*self.options, '--overwrite', f'--num_timesteps={self.steps}', f'--log_path={self.folder}']
 
     @property
     def command(self) -> str:
@@ -100,8 +100,8 @@ class Job:
 def train(job: Job) -> bool:
     """Train in this process, from nothing; returns success.
 
-    What the run printed is in its ERRORS if it failed; else its logs are compressed. A finished run of fewer steps is
-    kept in FOLDER.old until the new one has finished.
+    What the run printed is in its ERRORS if it failed; else its logs are compressed, and its checkpoints and the model,
+    unless it was asked for, removed. A finished run of fewer steps is kept in FOLDER.old until the new one is finished.
     """
     if job.finished_steps():
         shutil.rmtree(job.folder + OLD, ignore_errors=True)
@@ -126,6 +126,9 @@ def _train(job):
             logger.reset()
         for name in LOGS:
             _compress(job.path(name))
+        shutil.rmtree(job.path('checkpoints'))
+        if not any(option.startswith('--save_path') for option in job.options):
+            os.remove(job.path('model.npz'))
     except SystemExit:  # has said why
         return False
     except Exception:

@@ -301,7 +301,7 @@ def test_saved_model_plays_and_goes_on(options, tmp_path, capsys):
     for words in (['--deterministic'], ['--deterministic'], []):
         capsys.readouterr()
         loaded = run.main([*common, f'--load_path={path}', '--num_timesteps=0', '--play', '--play_episodes=3',
-                           f'--log_path={tmp_path}/play', *words])
+                           f'--log_path={tmp_path}/play', '--overwrite', *words])
         lines = capsys.readouterr().out.splitlines()
         returns.append([float(line.split('=')[1]) for line in lines if line.startswith('episode_rew=')])
     np.testing.assert_array_equal(theta_of(loaded), theta_of(saved))

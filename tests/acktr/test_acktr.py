@@ -249,10 +249,12 @@ def test_defaults_are_keywords():
 def test_saved_model_plays(tmp_path, capsys):
     """Continuous actions, with the defaults for MuJoCo."""
     path = f'{tmp_path}/model.npz'
-    common = ['run', '--alg=acktr', '--env=InvertedPendulum-v5', '--seed=0', f'--log_path={tmp_path}']
-    saved = run.main([*common, '--num_timesteps=200', '--nsteps=50', '--num_hidden=8', f'--save_path={path}'])
+    common = ['run', '--alg=acktr', '--env=InvertedPendulum-v5', '--seed=0']
+    saved = run.main([*common, f'--log_path={tmp_path}/train', '--num_timesteps=200', '--nsteps=50',
+                      '--num_hidden=8', f'--save_path={path}'])
     assert saved.pi.vf_var_list[0].name == 'vf/mlp_fc0/w:0'
-    loaded = run.main([*common, f'--load_path={path}', '--num_timesteps=0', '--play', '--play_episodes=2'])
+    loaded = run.main([*common, f'--log_path={tmp_path}/play', f'--load_path={path}', '--num_timesteps=0', '--play',
+                       '--play_episodes=2'])
     np.testing.assert_array_equal(theta_of(loaded), theta_of(saved))
     assert capsys.readouterr().out.count('episode_rew=') == 2
 

@@ -14,12 +14,13 @@ from onpolicybaselines.common.errors import UsageError
     ('acktr_cont', 'roboschool/Hopper-v0', ['--timesteps_per_batch=200']),
 ])
 def test_trains(alg, env_id, options, tmp_path, capsys):
+    folder = tmp_path / 'run'
     with logger.scoped_configure(str(tmp_path / 'scoped'), ['log']):
-        run.main(['run', f'--alg={alg}', f'--env={env_id}', '--num_timesteps=400', '--seed=0', f'--log_path={tmp_path}',
+        run.main(['run', f'--alg={alg}', f'--env={env_id}', '--num_timesteps=400', '--seed=0', f'--log_path={folder}',
                   *options])
-    config = json.loads((tmp_path / 'config.json').read_text())
+    config = json.loads((folder / 'config.json').read_text())
     assert config['env_type'] == env_id.split('/')[0]
-    assert len((tmp_path / 'progress.csv').read_text().splitlines()) > 1
+    assert len((folder / 'progress.csv').read_text().splitlines()) > 1
     assert '400 steps (10' in capsys.readouterr().err
 
 

@@ -21,7 +21,7 @@ def train(folder, *words):
         return made[-1]
     from onpolicybaselines.common import cmd_util
     native_vec_env = cmd_util.native_vec_env
-    with logger.scoped_configure(str(folder / 'scoped'), ['log']), pytest.MonkeyPatch.context() as patch:
+    with logger.scoped_configure(f'{folder}_scoped', ['log']), pytest.MonkeyPatch.context() as patch:
         patch.setattr(cmd_util, 'native_vec_env', watched)
         run.main(['run', '--seed=1', f'--log_path={folder}', f'--save_path={folder}/model.npz', *words])
     arrays, _ = load_variables(str(folder / 'model.npz'))
