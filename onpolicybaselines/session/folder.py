@@ -133,7 +133,8 @@ def _lock(folder, path):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(f'{folder} is in use by another run{_owner(file)}') from None
+            with file:
+                raise UsageError(f'{folder} is in use by another run{_owner(file)}') from None
         except OSError:  # a file system without locks
             return file
         with contextlib.suppress(FileNotFoundError):

@@ -54,8 +54,8 @@ class Stop(Exception):
 
 def train(folder, case, stop=None, resume=False, interval=2, call=lambda n: None):
     """Run `learn` in a folder, with checkpoints; stop: after how many calls of the callback it fails."""
-    case = {'env': 'Hopper-v5', 'num_env': 1, 'native': True, **case}
-    alg, env_id, num_env, native = (case.pop(name) for name in ('alg', 'env', 'num_env', 'native'))
+    case = {'env': 'Hopper-v5', 'num_env': 1, 'native': True, 'dummy': False, **case}
+    alg, env_id, num_env, native, dummy = (case.pop(name) for name in ('alg', 'env', 'num_env', 'native', 'dummy'))
     kwargs = {name: value for name, value in case.items() if value is not None}
     learn = import_module(f'onpolicybaselines.{LEARN[alg]}').learn
     calls = 0
@@ -69,7 +69,7 @@ def train(folder, case, stop=None, resume=False, interval=2, call=lambda n: None
 
     with checkpointing(str(folder / 'checkpoints'), interval, resume), \
             logger.scoped_configure(str(folder), ['csv', 'log']):
-        env = make_vec_env(env_id, None, num_env, 1, native=native)
+        env = make_vec_env(env_id, None, num_env, 1, native=native, force_dummy=dummy)
         try:
             model = learn(env=env, seed=1, callback=callback, **kwargs)
         finally:
@@ -275,7 +275,8 @@ class Hiding(gym.Env):
 def test_environments_that_hide_their_state_begin_anew_and_the_log_says_so(case, num_env, tmp_path):
     gym.register('Hiding-v0', Hiding)
     try:
-        case = {**case, 'env': 'Hiding-v0', 'num_env': num_env, 'total_timesteps': num_env * case['total_timesteps']}
+        case = {**case, 'env': 'Hiding-v0', 'num_env': num_env, 'dummy': True,  # processes do not know of it
+                'total_timesteps': num_env * case['total_timesteps']}
         whole = train(tmp_path / 'whole', case)
         stopped(tmp_path / 'parts', case, 5)
         assert 'will start the environments anew' in (tmp_path / 'parts/log.txt').read_text()
