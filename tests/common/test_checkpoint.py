@@ -107,17 +107,22 @@ import pathlib, sys
 sys.path.insert(0, sys.argv[1])
 import test_checkpoint as t
 from onpolicybaselines.common.mpi_world import rank, size
-for case in sys.argv[3:]:
-    options, folder = dict(t.CASES[case]), pathlib.Path(sys.argv[2]) / case
-    options['total_timesteps'] *= size()
-    expected = t.result(folder / 'whole', t.train(folder / 'whole', options))
-    for stop, resume in ((5, False), (2, True)):
-        try:
-            t.train(folder / 'parts', options, stop, resume)
-        except t.Stop:
-            pass
-    assert t.result(folder / 'parts', t.train(folder / 'parts', options, resume=True)) == expected, case
-    print(f'the same on rank {rank()}: {case}', flush=True)
+
+def main():
+    for case in sys.argv[3:]:
+        options, folder = dict(t.CASES[case]), pathlib.Path(sys.argv[2]) / case
+        options['total_timesteps'] *= size()
+        expected = t.result(folder / 'whole', t.train(folder / 'whole', options))
+        for stop, resume in ((5, False), (2, True)):
+            try:
+                t.train(folder / 'parts', options, stop, resume)
+            except t.Stop:
+                pass
+        assert t.result(folder / 'parts', t.train(folder / 'parts', options, resume=True)) == expected, case
+        print(f'the same on rank {rank()}: {case}', flush=True)
+
+if __name__ == '__main__':  # not in the processes of environments
+    main()
 """
 
 
