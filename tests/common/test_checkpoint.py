@@ -38,6 +38,8 @@ CASES = {
     'a2c': {**A2C, 'total_timesteps': 40, 'normalize_observations': True},
     'a2c 3 lstm': {**A2C, 'network': 'lstm', 'nlstm': 8, 'num_hidden': None, 'num_env': 3, 'total_timesteps': 120,
                    'env': 'CartPole-v1'},
+    'a2c 2 games': {**A2C, 'network': 'cnn_small', 'num_hidden': None, 'nsteps': 64, 'num_env': 2, 'type': 'atari',
+                    'env': 'BreakoutNoFrameskip-v4', 'total_timesteps': 768},
     'a2c flow': {**A2C, **FLOW, 'value_network': 'copy', 'total_timesteps': 40},
     'acktr': {**A2C, 'alg': 'acktr', 'total_timesteps': 120},
     'acktr 3': {**A2C, 'alg': 'acktr', 'env': 'CartPole-v1', 'num_env': 3, 'total_timesteps': 360},
@@ -54,8 +56,9 @@ class Stop(Exception):
 
 def train(folder, case, stop=None, resume=False, interval=2, call=lambda n: None):
     """Run `learn` in a folder, with checkpoints; stop: after how many calls of the callback it fails."""
-    case = {'env': 'Hopper-v5', 'num_env': 1, 'native': True, 'dummy': False, **case}
-    alg, env_id, num_env, native, dummy = (case.pop(name) for name in ('alg', 'env', 'num_env', 'native', 'dummy'))
+    case = {'env': 'Hopper-v5', 'type': None, 'num_env': 1, 'native': True, 'dummy': False, **case}
+    alg, env_id, kind, num_env, native, dummy = (case.pop(name) for name in (
+        'alg', 'env', 'type', 'num_env', 'native', 'dummy'))
     kwargs = {name: value for name, value in case.items() if value is not None}
     learn = import_module(f'onpolicybaselines.{LEARN[alg]}').learn
     calls = 0
@@ -69,7 +72,7 @@ def train(folder, case, stop=None, resume=False, interval=2, call=lambda n: None
 
     with checkpointing(str(folder / 'checkpoints'), interval, resume), \
             logger.scoped_configure(str(folder), ['csv', 'log']):
-        env = make_vec_env(env_id, None, num_env, 1, native=native, force_dummy=dummy)
+        env = make_vec_env(env_id, kind, num_env, 1, native=native, force_dummy=dummy)
         try:
             model = learn(env=env, seed=1, callback=callback, **kwargs)
         finally:
@@ -92,7 +95,11 @@ def stopped(folder, case, stop, **kwargs):
         train(folder, case, stop, **kwargs)
 
 
-@pytest.mark.parametrize('case', CASES)
+SLOW = ('trpo gmm', 'trpo xla', 'trpo roboschool', 'trpo 3 processes', 'a2c 2 games', 'a2c flow', 'acktr gmm',
+        'acktr_cont gmm', 'acktr_cont flow')  # the rest has the same kinds of state
+
+
+@pytest.mark.parametrize('case', [pytest.param(case, marks=pytest.mark.slow if case in SLOW else ()) for case in CASES])
 def test_a_run_that_goes_on_is_the_run_that_never_stopped(case, tmp_path):
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
     expected = result(whole, train(whole, CASES[case]))
@@ -127,8 +134,9 @@ if __name__ == '__main__':  # not in the processes of environments
 
 
 @pytest.mark.parametrize('cases', [
-    ['trpo', 'trpo 3 native', 'trpo gmm', 'trpo flow'], ['trpo gymnasium', 'a2c', 'a2c 3 lstm', 'a2c flow'],
-    ['acktr', 'acktr 3', 'acktr gmm'], ['acktr_cont', 'acktr_cont gmm', 'acktr_cont flow']], ids=', '.join)
+    pytest.param(cases, marks=pytest.mark.slow if len(cases) > 1 else (), id=', '.join(cases)) for cases in (
+        ['trpo 3 native'], ['trpo', 'trpo gmm', 'trpo flow'], ['trpo gymnasium', 'a2c', 'a2c 3 lstm', 'a2c flow'],
+        ['acktr', 'acktr 3', 'acktr gmm'], ['acktr_cont', 'acktr_cont gmm', 'acktr_cont flow'])])
 def test_two_ranks_go_on_as_if_they_had_never_stopped(cases, mpirun, tmp_path):
     process = mpirun(2, ON_TWO_RANKS, os.path.dirname(__file__), tmp_path, *cases, timeout=600)
     assert process.returncode == 0, process.stderr[-3000:]
@@ -299,7 +307,10 @@ def test_environments_that_hide_their_state_begin_anew_and_the_log_says_so(case,
 # ---------------------------------------------------------------- signals
 
 @pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_library_run_after_a_checkpoint(signum, tmp_path, capfd):
+def test_a_signal_ends_a_library_run_after_a_checkpoint(signum, tmp_path, capfd, request):
+    if signal.getsignal(signum) is signal.SIG_IGN:  # under nohup, say
+        signal.signal(signum, signal.SIG_DFL)
+        request.addfinalizer(lambda: signal.signal(signum, signal.SIG_IGN))
     expected = result(tmp_path / 'whole', train(tmp_path / 'whole', SHORT))
     before = signal.getsignal(signum)
     with pytest.raises(Interrupted) as e:

@@ -75,6 +75,9 @@ if __name__ == '__main__':
 """
 
 
+by_the_clock = pytest.mark.slow  # a busy machine may fail them, which is no fault
+
+
 @pytest.fixture(scope='module')
 def job(mpirun, tmp_path_factory):
     """job(nranks, code, *args, fails=True, seconds=10): the result of ranks that run the code. They fail or not, at
@@ -122,6 +125,7 @@ def test_rank_that_is_killed_while_its_environment_hangs(job):
     job(3, LEARN, 'kill', 1)
 
 
+@by_the_clock
 def test_hung_environment_of_the_command_line(job, tmp_path):
     result = job(2, START + """
 from onpolicybaselines import run
@@ -151,6 +155,7 @@ print('not reached')
 """
 
 
+@by_the_clock
 @pytest.mark.parametrize('where', ['works', 'waits'])
 def test_stopped_rank(job, where):
     result = job(3, STOPPED, where, seconds=20)
@@ -160,6 +165,7 @@ def test_stopped_rank(job, where):
     assert 8 <= int(last[1]) <= 10 and last[0] in '02'
 
 
+@by_the_clock
 def test_only_the_rank_that_the_others_wait_for_is_named(job):
     """Rank 2 waits, too: in its pair, for rank 3."""
     result = job(4, START + """
@@ -188,6 +194,7 @@ print('not reached')
     assert 'rank 0 waits for rank 1, which has ended: ending all 3 ranks' in result.stderr
 
 
+@by_the_clock
 def test_rank_that_has_ended_is_not_missed(job):
     """It has made its part of the last call, in which the first waits for another."""
     result = job(3, START + """
@@ -198,6 +205,7 @@ get_comm().gather(rank())
     assert 'rank' not in result.stderr
 
 
+@by_the_clock
 def test_rank_that_comes_late(job):
     result = job(3, START + """
 mpi_watch.PATIENCE = 2
@@ -212,6 +220,7 @@ time.sleep(2)
     assert second.startswith('rank 0 has waited 4 s') and re.fullmatch('rank 0 goes on after [678] s', on)
 
 
+@by_the_clock
 def test_suspended_jobs_have_not_waited(job):
     result = job(2, START + """
 import subprocess
