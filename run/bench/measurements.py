@@ -47,6 +47,10 @@ def _seconds(env, actions):
     return time.perf_counter() - start
 
 
+class Done(Exception):
+    """Ends a `learn` from its callback."""
+
+
 class Stopwatch:
     """Seconds spent in wrapped functions, by name."""
 
@@ -112,9 +116,6 @@ def acktr(env: str, updates: int = 8, **options) -> dict:
     from onpolicybaselines.acktr import acktr_cont
     watch, marks = Stopwatch(), []
 
-    class Done(Exception):
-        pass
-
     def callback(values, _):
         marks.append((time.perf_counter(), values['timesteps_so_far']))
         if len(marks) == SKIP + 1:
@@ -136,9 +137,6 @@ def a2c(env: str, seconds: float = 4) -> dict:
     from onpolicybaselines import logger
     from onpolicybaselines.a2c import a2c
     marks = []
-
-    class Done(Exception):
-        pass
 
     def callback(values, _):
         marks.append((time.perf_counter(), values['timesteps_so_far']))
@@ -227,9 +225,6 @@ def atari(alg: str, num_env: int, seconds: float = 8, threads: int | None = None
         env.step_async = watch.wrap('environment', env.step_async)
         for name in ('step', 'value', 'act'):
             setattr(PolicyWithValue, name, watch.wrap('acting', getattr(PolicyWithValue, name)))
-
-        class Done(Exception):
-            pass
 
         def callback(*_):
             times.append(time.perf_counter())

@@ -139,6 +139,20 @@ def assert_same(x, y):
         assert x == y
 
 
+def assert_same_steps(venv1, venv2, steps):
+    """A reset, and steps in which at least four episodes end; returns the last actions."""
+    assert_same(venv1.reset(), venv2.reset())
+    venv1.action_space.seed(1337)
+    episodes = 0
+    for _ in range(steps):
+        actions = np.array([venv1.action_space.sample() for _ in range(venv1.num_envs)])
+        out1, out2 = venv1.step(actions), venv2.step(actions)
+        assert_same(list(out1), list(out2))
+        episodes += out1[2].sum()
+    assert episodes >= 4
+    return actions
+
+
 @pytest.mark.parametrize('klass', [SubprocVecEnv, ShmemVecEnv])
 @pytest.mark.parametrize('env_fns', [
     fns(SimpleEnv, dtype='uint8'), fns(SimpleEnv, dtype='float32'), [DictEnv, DictEnv],
@@ -150,15 +164,7 @@ def test_equals_dummy(klass, env_fns):
         assert venv1.observation_space == venv2.observation_space
         assert venv1.action_space == venv2.action_space
         assert venv1.spec == venv2.spec
-        assert_same(venv1.reset(), venv2.reset())
-        venv1.action_space.seed(1337)
-        episodes = 0
-        for _ in range(100):
-            actions = np.array([venv1.action_space.sample() for _ in env_fns])
-            out1, out2 = venv1.step(actions), venv2.step(actions)
-            assert_same(list(out1), list(out2))
-            episodes += out1[2].sum()
-        assert episodes >= 4
+        assert_same_steps(venv1, venv2, 100)
         assert_same(venv1.reset(), venv2.reset())
 
 
@@ -633,15 +639,7 @@ def test_series_equals_dummy(env_fns):
         assert venv1.num_envs == venv2.num_envs == 4 and len(venv2.venv.venv.processes) == 2
         assert venv1.observation_space == venv2.observation_space and venv1.action_space == venv2.action_space
         assert venv1.spec == venv2.spec
-        assert_same(venv1.reset(), venv2.reset())
-        venv1.action_space.seed(1337)
-        episodes = 0
-        for _ in range(60):
-            actions = np.array([venv1.action_space.sample() for _ in env_fns])
-            out1, out2 = venv1.step(actions), venv2.step(actions)
-            assert_same(list(out1), list(out2))
-            episodes += out1[2].sum()
-        assert episodes >= 4
+        actions = assert_same_steps(venv1, venv2, 60)
         state = venv2.state()
         expected = venv2.step(actions)
         venv2.set_state(state)
