@@ -24,7 +24,7 @@ from run.reproduce import main
 
 ROOT = pathlib.Path(__file__).parents[1]
 FIGURES = {name: importlib.import_module(f'run.{name}').EXPERIMENT
-           for name in ('fig3', 'fig4', 'fig5', 'fig6', 'fig7', 'filter_update')}
+           for name in ('fig3', 'fig4', 'fig5', 'fig6', 'fig7', 'filter_update', 'why')}
 OPTIONS = ('--alg=trpo_mpi', '--env=Reacher-v5', '--timesteps_per_batch=256', '--seed=0')
 GAUSSIAN = (*OPTIONS, '--policy=gaussian')
 FLOW = (*OPTIONS, '--policy=flow', '--flow_layers=1')
@@ -389,7 +389,7 @@ def test_runs_that_cannot_be_read_are_left_out_and_named(folder, capsys):
 def test_titles_say_what_is_missing(folder):
     experiment = fig3.EXPERIMENT
     runs = curves.load(experiment, str(folder))
-    assert curves.figure_title(experiment, runs) == 'TRPO on MuJoCo tasks (partial: 2 of 9 tasks, 2 of 8 methods)'
+    assert curves.figure_title(experiment, runs) == 'TRPO on MuJoCo tasks (partial: 2 of 9 tasks, 2 of 9 methods)'
     title = curves.panel_title(experiment, 'Hopper-v5', '', runs['Hopper-v5'], 3)
     assert title == 'Hopper-v5, 3 seeds\n(partial: 2 of 3 methods, 3 of 5 seeds, 500k of 2M steps)'
     full = {'flow': [curves.Run(np.ones(1), np.ones(1), 5_000_000)] * 5}

@@ -23,6 +23,8 @@ class Method(NamedTuple):
 
 GAUSSIAN = Method('Gaussian', ('--policy=gaussian',), '#1f77b4')
 FROZEN = Method('Gaussian, frozen std', ('--policy=gaussian', '--fixed_logstd=True'), '#8fa3b5')
+NARROW = GAUSSIAN.plus('--init_logstd=-1', ', std 0.37')
+STATE = Method('Gaussian, std by state', ('--policy=gaussian', '--state_dependent_std=True'), '#9467bd')
 GMM2 = Method('GMM, K=2', ('--policy=gmm', '--gmm_components=2'), '#f5a30a')
 GMM5 = Method('GMM, K=5', ('--policy=gmm', '--gmm_components=5'), '#2ca02c')
 FLOW = Method('flow', ('--policy=flow',), '#d62728')

@@ -1,0 +1,38 @@
+"""Is it the shape of a flow that gains? All policies from the same standard deviation at the start. Not in the paper.
+
+Runs that figure 3 has, too, are its own, so: `python -m run.why --folder results/fig3`.
+"""
+import sys
+
+from run.experiments.experiment import FLOW, GAUSSIAN, GMM5, STATE, Experiment, Method, with_both_fishers
+from run.reproduce import main
+
+LOGSTDS = {'1': 0, '0.61': -0.5, '0.37': -1, '0.14': -2}  # by the standard deviation, as in names and legends
+_GAUSS_NEWTON = with_both_fishers({'gmm5': GMM5, 'flow': FLOW})
+FAMILIES = {'gaussian': (GAUSSIAN, 'init_logstd'), 'gaussian-state': (STATE, 'init_logstd'),
+            'gmm5-gn': (_GAUSS_NEWTON['gmm5-gn'], 'init_logstd'),
+            'flow-gn': (_GAUSS_NEWTON['flow-gn'], 'flow_base_logstd')}
+
+
+def starting_at(std: str) -> dict[str, Method]:
+    """The families with that standard deviation at the start; 1 is what they have without an option."""
+    if std == '1':
+        return {name: method for name, (method, _) in FAMILIES.items()}
+    return {f'{name}-{std}': method.plus(f'--{option}={LOGSTDS[std]}', f', std {std}')
+            for name, (method, option) in FAMILIES.items()}
+
+
+PANELS = {std: starting_at(std) for std in LOGSTDS}
+
+EXPERIMENT = Experiment(
+    name='why',
+    title='TRPO, policies that start with the same standard deviation',
+    tasks=dict.fromkeys(('Ant-v5', 'Humanoid-v5', 'HalfCheetah-v5'), 1_000_000),
+    methods={name: method for methods in PANELS.values() for name, method in methods.items()},
+    seeds=5,
+    panels={f'std {std} at the start': tuple(methods) for std, methods in PANELS.items()},
+    comparisons=tuple((flow, other) for *others, flow in PANELS.values() for other in others),
+)
+
+if __name__ == '__main__':
+    sys.exit(main(EXPERIMENT))
