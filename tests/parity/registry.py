@@ -11,6 +11,11 @@ STAGES_OF = {
     'trpo_flow': 'stages_trpo_flow',
     'gmm': 'stages_gmm',
     'kfac_gated': 'stages_kfac',
+    'kfac': 'stages_kfac',
     'acktr_cont_gaussian_gated': 'stages_acktr_cont_gaussian',
+    'acktr_cont_gaussian': 'stages_acktr_cont_gaussian',
     'acktr_cont_flow': 'stages_acktr_cont_flow',
 }
+
+# the same without gates, so that in the critic's cold phase weights are overwritten while gradients still need them
+OPTIONAL = ('kfac', 'acktr_cont_gaussian')
