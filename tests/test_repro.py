@@ -15,7 +15,7 @@ import pytest
 from rliable import metrics
 
 from onpolicybaselines.bench.benchmarks import get_benchmark
-from run import fig1, fig2, fig3, fig6
+from run import fig1, fig2, fig3, fig6, why
 from run.experiments import experiment, jobs
 from run.experiments.experiment import Experiment, Method
 from run.experiments.jobs import Job, Worker, run_jobs
@@ -301,7 +301,8 @@ def write_run(folder, returns, length=10, steps=None):
     with gzip.open(os.path.join(folder, '0.monitor.csv.gz'), 'wt') as fh:
         fh.write('# {"t_start": 0.0, "env_id": "Reacher-v5"}\nr,l,t\n' + rows)
     with gzip.open(os.path.join(folder, 'progress.csv.gz'), 'wt') as fh:
-        fh.write('neg_curvature\n' + '0\n1\n1\n1\n')
+        fh.write('TimestepsSoFar,EpLenMean,entropy,neg_curvature\n')
+        fh.writelines(f'{500 * i},{length},{-i},{int(i > 0)}\n' for i in range(4))
     with open(os.path.join(folder, 'config.json'), 'w') as fh:
         json.dump({'args': {'num_timesteps': steps or length * len(returns)}}, fh)
 
@@ -426,6 +427,25 @@ def test_every_kind_of_figure_is_drawn(name, tmp_path, monkeypatch):
     files = write_runs(FIGURES[name], tmp_path)
     assert main(FIGURES[name], ['--plot-only', '--folder', str(tmp_path)]) == 0
     assert all(path.stat().st_size for path in files)
+
+
+def test_where_runs_end_against_how_they_start(tmp_path, monkeypatch):
+    """Also of a part of the runs: the lines of one family have points at the starts that it has runs of."""
+    monkeypatch.setattr(curves, 'REPS', 20)
+    figures = []
+    monkeypatch.setattr(curves, 'save', lambda fig, path: figures.append((fig, path)))
+    for name, height in (('flow-gn', 1.), ('flow-gn-0.37', 3.), ('gaussian', 2.)):
+        for n in range(2):
+            write_run(why.EXPERIMENT.folder(str(tmp_path), 'Ant-v5', name, n), np.full(30, height + n), 50)
+    why.draw(why.EXPERIMENT, str(tmp_path))
+    fig, path = figures[-1]
+    assert path == str(tmp_path / 'why-start.png')
+    finals, entropy, length = fig.axes
+    flow, = (line for line in finals.lines if line.get_label() == 'flow, Gauss–Newton')
+    assert flow.get_xydata().tolist() == [[1, 1.5], [0.37, 3.5]]
+    assert [line.get_linestyle() for line in entropy.lines] == ['-', '-', '--']
+    assert entropy.lines[0].get_xydata().tolist() == [[0, 0], [500, -1], [1000, -2], [1500, -3]]
+    assert set(length.lines[0].get_ydata()) == {50}
 
 
 def test_drawing_again_takes_no_tensorflow_and_changes_no_byte(tmp_path, monkeypatch):

@@ -88,7 +88,7 @@ def load(experiment: Experiment, folder: str) -> Runs:
 
 def _load_runs(folder):
     runs = []
-    for name in sorted(_finished_in(folder), key=lambda name: int(name.rpartition('_')[-1])):
+    for name in sorted(finished_in(folder), key=lambda name: int(name.rpartition('_')[-1])):
         try:
             runs.append(_load_run(os.path.join(folder, name)))
         except (OSError, EOFError, zlib.error, ValueError, LookupError, monitor.LoadMonitorResultsError) as e:
@@ -96,7 +96,8 @@ def _load_runs(folder):
     return runs
 
 
-def _finished_in(folder):
+def finished_in(folder: str) -> list[str]:
+    """Names of the finished runs in the folder of a method."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
     return [name for name in names if re.fullmatch(r'[a-z]+_\d+', name)
             and os.path.exists(os.path.join(folder, name, LOGS[-1] + '.gz'))]
@@ -247,7 +248,7 @@ def panel_title(experiment: Experiment, task: str, subtitle: str, methods: dict[
     steps = steps_of(methods)
     lacks = [f'{len(methods)} of {of} methods'] * (len(methods) < of)
     lacks += [f'{counts[0]} of {experiment.seeds} {kind}s'] * (counts[0] < experiment.seeds)
-    lacks += [f'{_short(steps)} of {_short(experiment.tasks[task])} steps'] * (steps < experiment.tasks[task])
+    lacks += [f'{short(steps)} of {short(experiment.tasks[task])} steps'] * (steps < experiment.tasks[task])
     title = ', '.join(filter(None, [task_title(task), subtitle, number]))
     return f'{title}\n(partial: {", ".join(lacks)})' if lacks else title
 
@@ -258,7 +259,7 @@ def task_title(task: str) -> str:
     return f'{name} ({SUITES[suite]})' if suite else name
 
 
-_short = EngFormatter(places=None, sep='')
+short = EngFormatter(places=None, sep='')
 
 
 def methods_of(experiment: Experiment, runs: Runs) -> list[str]:
@@ -294,11 +295,12 @@ def make_figure(experiment: Experiment, runs: Runs, plot: Callable, caption: str
     for ax in axes.flat[len(panels):]:
         ax.set_visible(False)
     fig.suptitle(figure_title(experiment, runs))
-    _add_legend(fig, experiment, textwrap.fill(caption, int(13 * width)), ncols=int(width / 2.9))
+    add_legend(fig, experiment, textwrap.fill(caption, int(13 * width)), ncols=int(width / 2.9))
     return fig, iter(axes.flat[len(panels):])
 
 
-def _add_legend(fig, experiment, caption, ncols):
+def add_legend(fig: plt.Figure, experiment: Experiment, caption: str, ncols: int) -> None:
+    """One legend for all panels, in the order of the experiment, below them and the caption."""
     handles = {label: handle for ax in fig.axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     labels = [method.label for method in experiment.methods.values() if method.label in handles]
     fig.legend([handles[label] for label in labels], labels, loc='outside lower center', ncols=ncols,
@@ -310,7 +312,7 @@ def _label(ax, leftmost, plot):
         ax.set_xlabel('quantile')
     else:
         ax.set_xlabel('time steps')
-        ax.xaxis.set_major_formatter(_short)
+        ax.xaxis.set_major_formatter(short)
     if leftmost:
         ax.set_ylabel('final return' if plot is plot_quantiles else 'return of an episode')
 
@@ -413,17 +415,18 @@ def draw(experiment: Experiment, folder: str) -> None:
     path = os.path.join(folder, experiment.name)
     with plt.rc_context(STYLE):
         fig, _ = make_figure(experiment, runs, *PLOTS[experiment.plot])
-        _save(fig, f'{path}.png')
+        save(fig, f'{path}.png')
         scores = {} if experiment.panels else normalized(runs)
         fig, rest = make_figure(experiment, runs, plot_iqm, IQM, extra=bool(scores))
         if scores:
             plot_all_tasks(next(rest), experiment, scores, of=len(methods_of(experiment, runs)))
-        _save(fig, f'{path}-iqm.png')
+        save(fig, f'{path}-iqm.png')
     with replacing(f'{path}.md', encoding='utf-8') as fh:
         fh.write(tables(experiment, runs))
     print(f'{path}.png, {path}-iqm.png, {path}.md')
 
 
-def _save(fig, path):
-    fig.savefig(path, metadata={'Software': None})  # the same curves, the same bytes
+def save(fig: plt.Figure, path: str) -> None:
+    """Write the figure and close it: the same curves, the same bytes."""
+    fig.savefig(path, metadata={'Software': None})
     plt.close(fig)
