@@ -1,5 +1,6 @@
 """The paper's figures: what is run, in which processes, and what is drawn of it."""
 import csv
+import dataclasses
 import gzip
 import importlib
 import json
@@ -15,7 +16,7 @@ import pytest
 from rliable import metrics
 
 from onpolicybaselines.bench.benchmarks import get_benchmark
-from run import fig1, fig2, fig3, fig6, why
+from run import baselines, fig1, fig2, fig3, fig6, why
 from run.experiments import experiment, jobs
 from run.experiments.experiment import Experiment, Method
 from run.experiments.jobs import Job, Worker, run_jobs
@@ -24,7 +25,7 @@ from run.reproduce import main
 
 ROOT = pathlib.Path(__file__).parents[1]
 FIGURES = {name: importlib.import_module(f'run.{name}').EXPERIMENT
-           for name in ('fig3', 'fig4', 'fig5', 'fig6', 'fig7', 'filter_update', 'why')}
+           for name in ('fig3', 'fig4', 'fig5', 'fig6', 'fig7', 'filter_update', 'why', 'baselines')}
 OPTIONS = ('--alg=trpo_mpi', '--env=Reacher-v5', '--timesteps_per_batch=256', '--seed=0')
 GAUSSIAN = (*OPTIONS, '--policy=gaussian')
 FLOW = (*OPTIONS, '--policy=flow', '--flow_layers=1')
@@ -446,6 +447,20 @@ def test_where_runs_end_against_how_they_start(tmp_path, monkeypatch):
     assert [line.get_linestyle() for line in entropy.lines] == ['-', '-', '--']
     assert entropy.lines[0].get_xydata().tolist() == [[0, 0], [500, -1], [1000, -2], [1500, -3]]
     assert set(length.lines[0].get_ydata()) == {50}
+
+
+def test_published_curves_beside_ours(tmp_path, monkeypatch):
+    published = tmp_path / 'published.csv'
+    published.write_text('task,method,step,mean,low,high\n' + ''.join(
+        f'Hopper-v5,trpo_mpi,{step},{step / 10},{step / 10 - 1},{step / 10 + 1}\n' for step in range(0, 1001, 10)))
+    experiment = dataclasses.replace(baselines.EXPERIMENT, published=str(published))
+    for n in range(2):
+        write_run(experiment.folder(str(tmp_path), 'Hopper-v5', 'trpo_mpi', n), np.full(100, 7. + 2 * n))
+    runs = curves.load(experiment, str(tmp_path))
+    _, ax = curves.plt.subplots()
+    curves.plot_published(ax, experiment, 'Hopper-v5', runs['Hopper-v5'])
+    assert ax.lines[0].get_xydata()[10].tolist() == [100, 10] and ax.lines[0].get_label() == 'TRPO, published'
+    assert '| Hopper-v5 | TRPO | 8.0 ± 1.0 (2) | 95 (94 to 96) |' in curves.tables(experiment, runs)
 
 
 def test_drawing_again_takes_no_tensorflow_and_changes_no_byte(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from onpolicybaselines.bench import monitor
@@ -222,6 +223,16 @@ def _line(ax, experiment, name, x, y, low=None, high=None, **style):
         ax.fill_between(x, low, high, color=method.color, alpha=0.08 if method.dashed else 0.16, linewidth=0)
 
 
+def plot_published(ax: plt.Axes, experiment: Experiment, task: str, methods: dict[str, list[Run]]) -> None:
+    """What others published of these methods on the task: dotted, as wide as their band."""
+    curves = pd.read_csv(experiment.published)
+    for name in methods:
+        curve = curves[(curves.task == task) & (curves.method == name)]
+        method = experiment.methods[name]
+        ax.plot(curve.step, curve['mean'], ':', color=method.color, label=f'{method.label}, published')
+        ax.fill_between(curve.step, curve.low, curve.high, color='0.5', alpha=0.25, linewidth=0)
+
+
 # ---------------------------------------------------------------- figures
 
 PLOTS = {'means': (plot_means, f'{SMOOTHING}: mean ± standard deviation of the runs.'),
@@ -289,6 +300,8 @@ def make_figure(experiment: Experiment, runs: Runs, plot: Callable, caption: str
     fig, axes = plt.subplots(nrows, ncols, figsize=(width, 2.6 * nrows + 1), squeeze=False, layout='constrained')
     for ax, (task, subtitle, methods) in zip(axes.flat, panels, strict=False):
         plot(ax, experiment, methods)
+        if experiment.published:
+            plot_published(ax, experiment, task, methods)
         of = max(len(others) for _, same, others in panels if same == subtitle)
         ax.set_title(panel_title(experiment, task, subtitle, methods, of))
         _label(ax, ax in axes[:, 0], plot)
@@ -302,7 +315,8 @@ def make_figure(experiment: Experiment, runs: Runs, plot: Callable, caption: str
 def add_legend(fig: plt.Figure, experiment: Experiment, caption: str, ncols: int) -> None:
     """One legend for all panels, in the order of the experiment, below them and the caption."""
     handles = {label: handle for ax in fig.axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    labels = [method.label for method in experiment.methods.values() if method.label in handles]
+    labels = [method.label for method in experiment.methods.values()]
+    labels = sorted(handles, key=lambda label: labels.index(label) if label in labels else len(labels))
     fig.legend([handles[label] for label in labels], labels, loc='outside lower center', ncols=ncols,
                title=caption, title_fontsize=8)
 
@@ -338,19 +352,44 @@ def tables(experiment: Experiment, runs: Runs) -> str:
              f'Final performance, the mean return of the last {EPISODES} training episodes: mean ± standard error of '
              'the runs (their number).',
              table(['task', 'steps', *labels],
-                    [[task, f'{steps_of(methods):,}', *(_mean(methods.get(name, [])) for name in names)]
+                    [[task, f'{steps_of(methods):,}', *(_final(methods.get(name, [])) for name in names)]
                      for task, methods in runs.items()])]
-    texts += _improvement(experiment, runs) + _overall(experiment, runs) + _dropped(labels, names, runs)
+    for further in (_published, _improvement, _overall):
+        texts += further(experiment, runs)
+    texts += _dropped(labels, names, runs)
     return '\n\n'.join(text.rstrip('\n') for text in texts) + '\n'
 
 
-def _mean(runs):
-    finals = [run.final() for run in runs]
+def _final(runs):
+    return _mean([run.final() for run in runs])
+
+
+def _mean(finals):
     if len(finals) < 2:
         return f'{significant(finals[0], 4)} (1)' if finals else '–'
     mean, error = np.mean(finals), np.std(finals, ddof=1) / np.sqrt(len(finals))
     digits = max(0, 1 - int(np.floor(np.log10(error)))) if error > 0 else 2  # two of the error
     return f'{mean:.{digits}f} ± {error:.{digits}f} ({len(finals)})'
+
+
+def _published(experiment, runs):
+    """Ours beside others', both over the last tenth of the steps."""
+    if not experiment.published:
+        return []
+    curves = pd.read_csv(experiment.published)
+    rows = []
+    for task, methods in runs.items():
+        steps = steps_of(methods)
+        grid = np.linspace(0.9 * steps, steps, POINTS // 10 + 1)
+        last = curves[(curves.task == task) & curves.step.between(grid[0], grid[-1])]
+        for name, of_method in methods.items():
+            there = last[last.method == name].mean(numeric_only=True)
+            rows.append([task, experiment.methods[name].label,
+                         _mean([run.curve(grid).mean() for run in of_method]),
+                         '{} ({} to {})'.format(*(significant(there[key], 4) for key in ('mean', 'low', 'high')))])
+    return ['Mean return over the last tenth of the steps: here, mean ± standard error of the runs (their number); '
+            'published, with the band drawn there, whose kind is not said.',
+            table(['task', 'method', 'here', 'published'], rows)]
 
 
 def _improvement(experiment, runs):
