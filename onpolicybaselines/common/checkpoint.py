@@ -239,15 +239,13 @@ def _from_json(value):
 def _global_state():
     """Of the generators that belong to nobody; TensorFlow's operations that draw by themselves hide theirs."""
     import tensorflow as tf
-    version, internal, gauss = random.getstate()
-    return {'numpy': generator_state(np.random.mtrand._rand), 'python': [version, list(internal), gauss],
+    return {'numpy': generator_state(np.random.mtrand._rand), 'python': generator_state(random._inst),
             'tensorflow': tf.random.get_global_generator().state.numpy()}
 
 
 def _set_global_state(state):
     import tensorflow as tf
-    version, internal, gauss = state['python']
-    random.setstate((version, tuple(internal), gauss))
+    set_generator_state(random._inst, state['python'])
     set_generator_state(np.random.mtrand._rand, state['numpy'])
     tf.random.get_global_generator().reset(state['tensorflow'])
 

@@ -61,7 +61,7 @@ def attempt(write: Callable, *args: Any) -> None:
         file = getattr(write.__self__, 'file', None) or getattr(write.__self__, 'f', None)
         name = getattr(file, 'name', type(write.__self__).__name__)
         if file is sys.stdout:
-            _give_up_stdout()
+            give_up_stdout()
         if name not in _failed:
             _failed.add(name)
             with contextlib.suppress(OSError):
@@ -71,8 +71,8 @@ def attempt(write: Callable, *args: Any) -> None:
 _failed: set[str] = set()  # names of files
 
 
-def _give_up_stdout():
-    """To nowhere: what its buffer keeps would be an error at the end of the process, too."""
+def give_up_stdout() -> None:
+    """To nowhere from now on: what its buffer keeps would be an error at the end of the process, too."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -30,6 +30,7 @@ from onpolicybaselines.common.keywords import (
     sentences,
     table,
 )
+from onpolicybaselines.common.log_files import give_up_stdout
 from onpolicybaselines.session.start import package_of
 
 Parameters = dict[str, inspect.Parameter]
@@ -183,10 +184,12 @@ def print_help(arg_parser: ArgumentParser, alg: str, learn: Callable, defaults: 
     groups += [(f'--policy={p} (continuous actions)', family, policy_keywords(p)) for p, family in _policies().items()]
     if _takes_network(learn):
         groups += [(f'--network={n}', builder, network_keywords(n)) for n, builder in _networks().items()]
-    arg_parser.print_help()
-    for title, owner, parameters in groups:
-        print(f'\n{title}:')
-        print('\n'.join(_help_lines(owner, parameters, defaults)) or '  (no options)')
+    parts = [f'\n{title}:\n' + ('\n'.join(_help_lines(owner, parameters, defaults)) or '  (no options)')
+             for title, owner, parameters in groups]
+    try:
+        print(arg_parser.format_help() + '\n'.join(parts), flush=True)
+    except BrokenPipeError:  # such as `| head`
+        give_up_stdout()
 
 
 def _help_lines(owner: Callable, parameters: Parameters, defaults: Mapping[str, Any]) -> Iterable[str]:

@@ -174,6 +174,12 @@ def test_a_closed_stdout_is_one_line_and_the_model_is_saved(tmp_path):
     assert (tmp_path / 'run/model.npz').exists()
 
 
+def test_help_into_a_pipe_that_nobody_reads():
+    line = ' '.join([*command(1, ['--help']), '| true'])
+    process = subprocess.run(['bash', '-o', 'pipefail', '-c', line], text=True, capture_output=True)
+    assert (process.returncode, process.stderr) == (0, '')
+
+
 def test_a_full_disk_is_a_line_for_each_file_and_the_model_is_saved(tmp_path):
     """Files in the folder may grow to 2 kB; the model goes elsewhere, as on another disk."""
     code = f"""
