@@ -113,9 +113,9 @@ class HumanOutputFormat(KVWriter, SeqWriter):
         return {'size': log_files.position(self.file)} if self.own_file else {}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """See KVWriter.set_state."""
+        """See KVWriter.set_state. What the text of a log has lost is no reason not to go on."""
         if self.own_file:
-            log_files.cut(self.file, state['size'])
+            log_files.cut(self.file, min(state['size'], log_files.position(self.file)))
 
 
 class JSONOutputFormat(KVWriter):

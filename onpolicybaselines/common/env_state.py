@@ -9,6 +9,7 @@ written in C, a socket) is a NoStateError that names it. Not seen is what is in 
 classes and of closures.
 """
 import collections
+import contextlib
 import enum
 import functools
 import os
@@ -205,12 +206,25 @@ def _decode_sequence(code, current, path, read):
     made = {'list': [], 'tuple': [], 'deque': collections.deque(maxlen=code['maxlen'])}[code['type']]
     if code['type'] == 'list' and type(current) is list:
         made = current
-        made.clear()
-    _keep(made, path, read)  # for what in it refers to it
-    made.extend(code['numbers'].tolist() if 'numbers' in code else code.get('values', ()))
-    for i, part in enumerate(code.get('parts', {}).values()):
-        made.append(_decode(part, known[i] if i < len(known) else None, f'{path}[{i}]', read))
+    with _emptied(made):
+        _keep(made, path, read)  # for what in it refers to it
+        made.extend(code['numbers'].tolist() if 'numbers' in code else code.get('values', ()))
+        for i, part in enumerate(code.get('parts', {}).values()):
+            made.append(_decode(part, known[i] if i < len(known) else None, f'{path}[{i}]', read))
     return tuple(made) if code['type'] == 'tuple' else made
+
+
+@contextlib.contextmanager
+def _emptied(container):
+    """To be filled anew; after an error what was in it is back, environments that are to be closed among it."""
+    before = container.copy()
+    container.clear()
+    try:
+        yield before
+    except BaseException:
+        container.clear()
+        getattr(container, 'update', getattr(container, 'extend', None))(before)
+        raise
 
 
 def _encode_mapping(value, path, seen):
@@ -225,14 +239,13 @@ def _decode_mapping(code, current, path, read):
         if code['type'] != 'builtins.dict':
             raise ValueError(f'the state of a {code["type"]} does not fit {path}, a {_name(current)}')
         current = {}
-    known = dict(current)
-    current.clear()
-    _keep(current, path, read)
     kinds = {'str': str, 'int': int, 'NoneType': lambda _: None}
-    for text, part in code['parts'].items():
-        kind, _, key = text.partition(' ')
-        key = kinds[kind](key)
-        current[key] = _decode(part, known.get(key), f'{path}[{key!r}]', read)
+    with _emptied(current) as known:
+        _keep(current, path, read)
+        for text, part in code['parts'].items():
+            kind, _, key = text.partition(' ')
+            key = kinds[kind](key)
+            current[key] = _decode(part, known.get(key), f'{path}[{key!r}]', read)
     return current
 
 

@@ -169,7 +169,8 @@ def check_unchanged(config: Mapping[str, Any], args: argparse.Namespace, options
                     folder: str) -> None:
     """Raise UsageError, naming the first fault, unless a run that goes on is what `config` says it was."""
     if config['ranks'] != size():
-        raise UsageError(f'the run in {folder} is of {config["ranks"]} MPI ranks, and goes on on as many, not {size()}')
+        raise UsageError(f'the run in {folder} is of {config["ranks"]} MPI ranks, and goes on with as many, '
+                         f'not {size()}')
     then = {**config.get('alg_kwargs', {}), **config['options'], **config['args']}
     for name, value in as_json({**options, **vars(args)}).items():
         if name not in FREE and (name not in then or then[name] != value):

@@ -222,6 +222,15 @@ def test_a_disk_that_is_full_is_a_line_and_training_goes_on(tmp_path):
     assert len((tmp_path / 'progress.csv').read_text().splitlines()) == 6 and names(tmp_path) == []
 
 
+@pytest.mark.parametrize('name, lines', [('0.monitor.csv', 2), ('progress.csv', 2), ('progress.csv', 0)])
+def test_logs_that_lost_lines_are_named(name, lines, tmp_path):
+    stopped(tmp_path, SHORT, 3, interval=1)
+    kept = (tmp_path / name).read_text().splitlines(keepends=True)[:lines]
+    (tmp_path / name).write_text(''.join(kept))
+    with pytest.raises(UsageError, match=f'{name} has .*, and had .* at the checkpoint'):
+        train(tmp_path, SHORT, resume=True)
+
+
 # ---------------------------------------------------------------- another run
 
 @pytest.mark.parametrize('change, fault', [
