@@ -129,7 +129,7 @@ def assert_same(x, y):
         assert x.keys() == y.keys()
         for k in x.keys() - {'t'}:
             assert_same(x[k], y[k])
-    elif isinstance(x, list):
+    elif isinstance(x, (list, tuple)):
         assert len(x) == len(y)
         for a, b in zip(x, y, strict=True):
             assert_same(a, b)
