@@ -335,13 +335,15 @@ def test_atari_defaults_learn_from_pixels(tmp_path):
 
 def test_images_in_a_network_for_vectors_are_said(tmp_path, capfd):
     gym.register('Pixels-v0', entry_point=Pixels)
-    options = {'alg': 'a2c', 'env': 'Pixels-v0', 'num_timesteps': 0}
     try:
-        run.main(['run', *words({**options, 'log_path': tmp_path / 'mlp'})])
+        run.main(['run', *words({'alg': 'a2c', 'env': 'Pixels-v0', 'num_timesteps': 0, 'log_path': tmp_path / 'mlp'})])
         assert 'Observations are images (42, 42, 4), and mlp takes them for vectors' in capfd.readouterr().out
-        run.main(['run', *words({**options, 'network': 'mlp', 'log_path': tmp_path / 'asked'})])
     finally:
         del gym.registry['Pixels-v0']
+    for words_of, network in ((['--network=mlp'], 'mlp'), ([], 'cnn')):
+        args = run.common_arg_parser().parse_args(words_of)
+        with logger.scoped_configure(str(tmp_path), ['stdout']):
+            options.say_images(args, {'network': network}, Pixels.observation_space)
     assert 'Observations are images' not in capfd.readouterr().out
 
 
@@ -433,8 +435,8 @@ def test_playing_hands_on_the_state(tmp_path):
 
 @pytest.mark.parametrize(('alg', 'env', 'options'), [
     ('a2c', 'ALE/Breakout-v5', {'num_env': 2, 'nsteps': 8, 'network': 'cnn_small'}),
-    ('acktr', 'BreakoutNoFrameskip-v4', {'nsteps': 16, 'network': 'cnn_small'}),
-    ('trpo_mpi', 'ALE/Breakout-v5', {'num_env': 2, 'timesteps_per_batch': 16}),
+    pytest.param('acktr', 'BreakoutNoFrameskip-v4', {'nsteps': 16, 'network': 'cnn_small'}, marks=pytest.mark.slow),
+    pytest.param('trpo_mpi', 'ALE/Breakout-v5', {'num_env': 2, 'timesteps_per_batch': 16}, marks=pytest.mark.slow),
 ])
 def test_games_train_and_play(alg, env, options, tmp_path, capfd):
     """One update; then a whole game, of five lives."""

@@ -680,7 +680,7 @@ BOXES = {dtype: gymnasium.spaces.Box(0, 1 if dtype == 'bool' else 100, (2, 3), d
 OTHERS = {'discrete': gymnasium.spaces.Discrete(5, start=-2), 'multidiscrete': gymnasium.spaces.MultiDiscrete([3, 7]),
           'table': gymnasium.spaces.MultiDiscrete([[3, 7], [2, 9]]), 'multibinary': gymnasium.spaces.MultiBinary(4)}
 SPACES = {'dict': gymnasium.spaces.Dict({**BOXES, **OTHERS}), 'tuple': gymnasium.spaces.Tuple([*OTHERS.values()]),
-          **OTHERS, 'box': BOXES['int16']}
+          'discrete': OTHERS['discrete']}
 
 
 class AnyEnv(gymnasium.Env):

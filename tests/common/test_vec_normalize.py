@@ -5,7 +5,7 @@ import pytest
 
 from onpolicybaselines.common.files import read_arrays, write_arrays
 from onpolicybaselines.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
-from onpolicybaselines.common.vec_env.normalizing import normalize, normalizer_of
+from onpolicybaselines.common.vec_env.normalizing import find, normalize
 
 GAMMA, EPSILON, COUNT = .9, 1e-8, 1e-4
 
@@ -92,7 +92,7 @@ def test_arrays_go_into_a_model_file_and_are_taken_over(tmp_path):
     write_arrays(str(tmp_path / 'model.npz'), venv.arrays(), {})
     arrays, _ = read_arrays(str(tmp_path / 'model.npz'))
     assert set(arrays) == {f'{of}/{name}' for of in ('ob_rms', 'ret_rms') for name in ('mean', 'var', 'count')}
-    normalizer_of(VecMonitor(other)).set_arrays(arrays)
+    find(VecMonitor(other), VecNormalize).set_arrays(arrays)
     raw = make_venv()
     ob = raw.reset()
     np.testing.assert_array_equal(other.reset(), normalize(venv, ob))
@@ -101,7 +101,7 @@ def test_arrays_go_into_a_model_file_and_are_taken_over(tmp_path):
     assert other.arrays().keys() == arrays.keys()
     for name, array in other.arrays().items():
         np.testing.assert_array_equal(array, venv.arrays()[name])
-    assert normalizer_of(VecMonitor(make_venv())) is None
+    assert find(VecMonitor(make_venv()), VecNormalize) is None
     with pytest.raises(ValueError, match="VecNormalize does not fit: 'ob_rms/mean' has shape missing, needs"):
         VecNormalize(make_venv(), ret=False).set_arrays({})
     with pytest.raises(ValueError, match="VecNormalize does not fit: 'ret_rms/mean' has shape "):

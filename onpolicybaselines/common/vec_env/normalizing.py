@@ -38,9 +38,8 @@ def set_statistics(venv: Any, arrays: Mapping[str, np.ndarray]) -> None:
             getattr(venv, of).set_state({name: arrays[f'{of}/{name}'] for name in ('mean', 'var', 'count')})
 
 
-def normalizer_of(venv: Any) -> Any:
-    """The VecNormalize that `venv` is, or has inside; None without one."""
-    from onpolicybaselines.common.vec_env.vec_normalize import VecNormalize
-    while venv is not None and not isinstance(venv, VecNormalize):
+def find(venv: Any, kind: type) -> Any:
+    """The wrapper of that class that `venv` is, or has inside, VecNormalize for one; None without one."""
+    while venv is not None and not isinstance(venv, kind):
         venv = vars(venv).get('venv')
     return venv
