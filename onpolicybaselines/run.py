@@ -62,6 +62,7 @@ def train(args: argparse.Namespace, extra_args: dict[str, Any]) -> tuple[Any, Ve
         if alg_kwargs.get('network') is None:
             alg_kwargs['network'] = get_default_network(env_type)
     options.complete(alg_kwargs, learn, env.action_space)
+    options.say_images(args, alg_kwargs, env.observation_space)
 
     write_config(env_type, learn, alg_kwargs)
     logger.log('Training {} on {}:{} with arguments \n{}'.format(args.alg, env_type, env_id, alg_kwargs))

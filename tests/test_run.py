@@ -333,6 +333,20 @@ def test_atari_defaults_learn_from_pixels(tmp_path):
     assert arrays['pi/c1/w'].shape == (8, 8, 4, 8) and len(rows) == 1
 
 
+def test_images_in_a_network_for_vectors_are_said(tmp_path, capfd):
+    gym.register('Pixels-v0', entry_point=Pixels)
+    try:
+        run.main(['run', *words({'alg': 'a2c', 'env': 'Pixels-v0', 'num_timesteps': 0, 'log_path': tmp_path / 'mlp'})])
+        assert 'Observations are images (42, 42, 4), and mlp takes them for vectors' in capfd.readouterr().out
+    finally:
+        del gym.registry['Pixels-v0']
+    for words_of, network in ((['--network=mlp'], 'mlp'), ([], 'cnn')):
+        args = run.common_arg_parser().parse_args(words_of)
+        with logger.scoped_configure(str(tmp_path), ['stdout']):
+            options.say_images(args, {'network': network}, Pixels.observation_space)
+    assert 'Observations are images' not in capfd.readouterr().out
+
+
 class Pixels(gym.Env):
     observation_space = gym.spaces.Box(0, 255, (42, 42, 4), np.uint8)
     action_space = gym.spaces.Discrete(3)
@@ -417,6 +431,22 @@ def test_playing_hands_on_the_state(tmp_path):
 
     with logger.scoped_configure(str(tmp_path), []):
         assert play(model, args, run.build_env) == returns_of(remember=True) != returns_of(remember=False)
+
+
+@pytest.mark.parametrize(('alg', 'env', 'options'), [
+    ('a2c', 'ALE/Breakout-v5', {'num_env': 2, 'nsteps': 8, 'network': 'cnn_small'}),
+    pytest.param('acktr', 'BreakoutNoFrameskip-v4', {'nsteps': 16, 'network': 'cnn_small'}, marks=pytest.mark.slow),
+    pytest.param('trpo_mpi', 'ALE/Breakout-v5', {'num_env': 2, 'timesteps_per_batch': 16}, marks=pytest.mark.slow),
+])
+def test_games_train_and_play(alg, env, options, tmp_path, capfd):
+    """One update; then a whole game, of five lives."""
+    pytest.importorskip('ale_py', reason="pip install 'onpolicybaselines[atari]'")
+    run.main(['run', *words({'alg': alg, 'env': env, 'seed': 1, 'num_timesteps': 16, 'play': True, 'play_episodes': 1,
+                             'log_path': tmp_path, **options})])
+    played = [line for line in capfd.readouterr().out.splitlines() if line.startswith('episode_rew=')]
+    with open(tmp_path / 'play' / '0.monitor.csv') as fh:
+        _, _, *games = fh.read().splitlines()
+    assert len(games) == len(played) == 1 and played[0] == f'episode_rew={games[0].split(",")[0]}'
 
 
 def test_films_of_training_and_playing(hopper_model, tmp_path):

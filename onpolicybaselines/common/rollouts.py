@@ -46,6 +46,14 @@ def one_step(env: VecEnv, actor: Callable, noise: np.ndarray, obs: np.ndarray, a
     return 1, env.step(ac)
 
 
+def is_episode(info: Mapping[str, Any]) -> bool:
+    """Whether what ended with this info was an episode, and not only a life of a game that goes on, as in Atari.
+
+    A Monitor inside says so; without one, a game that has lives left goes on unless a time limit cut it.
+    """
+    return 'episode' in info or not info.get('lives') or info.get('TimeLimit.truncated', False)
+
+
 class Episodes:
     """Return and length so far of the episode in each of `nenv` environments."""
 
@@ -56,13 +64,12 @@ class Episodes:
     def note(self, rewards: np.ndarray, dones: Sequence, infos: Sequence[dict]) -> None:
         """Take in a step; an episode that ended has {'r': return, 'l': length} as `info['episode']` from now on.
 
-        Where a `Monitor` inside wrote it, it stays: that knows the raw return. An Atari life that ends without one is
-        no episode.
+        Where a `Monitor` inside wrote it, it stays: that knows the raw return.
         """
         self.ep_ret += rewards
         self.ep_len += 1
         for n in np.flatnonzero(dones):
-            if 'episode' in infos[n] or not infos[n].get('lives'):
+            if is_episode(infos[n]):
                 infos[n].setdefault('episode', {'r': self.ep_ret[n], 'l': int(self.ep_len[n])})
                 self.ep_ret[n] = self.ep_len[n] = 0
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import gymnasium as gym
 
+from onpolicybaselines import logger
 from onpolicybaselines.common.checks import check_divides, check_one_limit, check_single
 from onpolicybaselines.common.cmd_util import common_arg_parser
+from onpolicybaselines.common.cores import sees_images
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import read_arrays
 from onpolicybaselines.common.keywords import (
@@ -175,6 +177,13 @@ def complete(alg_kwargs: dict[str, Any], learn: Callable, action_space: gym.Spac
     of_some = set().union(*map(network_keywords, _networks()), *map(policy_keywords, _policies()))
     for name in of_some - known(learn, alg_kwargs).keys():
         alg_kwargs.pop(name, None)
+
+
+def say_images(args: Namespace, alg_kwargs: Mapping[str, Any], observation_space: gym.Space) -> None:
+    """A line in the log where images go into a network for vectors that nobody has asked for."""
+    if sees_images(observation_space) and alg_kwargs.get('network') == 'mlp' and not (args.network or args.load_path):
+        logger.warn(f'Observations are images {observation_space.shape}, and mlp takes them for vectors: --network=cnn '
+                    'is for images')
 
 
 def print_help(arg_parser: ArgumentParser, alg: str, learn: Callable, defaults: Mapping[str, Any]) -> None:

@@ -201,7 +201,7 @@ def test_games_share_processes(run_dir, monkeypatch):
     monkeypatch.setattr(series, 'cores', lambda: 2)
     venv = make_vec_env('PongNoFrameskip-v4', 'atari', 4, 0)
     dummy = make_vec_env('PongNoFrameskip-v4', 'atari', 4, 0, force_dummy=True)
-    assert len(venv.venv.venv.processes) == 2
+    assert len(venv.venv.processes) == 2
     np.testing.assert_array_equal(venv.reset(), dummy.reset())
     for i in range(30):
         actions = (np.arange(4) + i) % 6

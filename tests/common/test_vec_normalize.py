@@ -3,7 +3,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from onpolicybaselines.common.vec_env import DummyVecEnv, VecNormalize
+from onpolicybaselines.common.files import read_arrays, write_arrays
+from onpolicybaselines.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
+from onpolicybaselines.common.vec_env.normalizing import find, normalize
 
 GAMMA, EPSILON, COUNT = .9, 1e-8, 1e-4
 
@@ -79,6 +81,31 @@ def test_frozen_for_evaluation():
     after = [x for rms in (venv.ob_rms, venv.ret_rms) for x in (rms.mean, rms.var, rms.count)]
     for x, y in zip(before, after, strict=True):
         np.testing.assert_array_equal(x, y)
+
+
+def test_arrays_go_into_a_model_file_and_are_taken_over(tmp_path):
+    """Frozen, in other environments and behind another wrapper, the other one shows the same."""
+    venv, other = VecNormalize(make_venv()), VecNormalize(make_venv(), training=False)
+    venv.reset()
+    for _ in range(20):
+        venv.step(np.ones((2, 1)))
+    write_arrays(str(tmp_path / 'model.npz'), venv.arrays(), {})
+    arrays, _ = read_arrays(str(tmp_path / 'model.npz'))
+    assert set(arrays) == {f'{of}/{name}' for of in ('ob_rms', 'ret_rms') for name in ('mean', 'var', 'count')}
+    find(VecMonitor(other), VecNormalize).set_arrays(arrays)
+    raw = make_venv()
+    ob = raw.reset()
+    np.testing.assert_array_equal(other.reset(), normalize(venv, ob))
+    _, rews, _, _ = raw.step(np.ones((2, 1)))
+    np.testing.assert_array_equal(other.step(np.ones((2, 1)))[1], rews / np.sqrt(venv.ret_rms.var + EPSILON))
+    assert other.arrays().keys() == arrays.keys()
+    for name, array in other.arrays().items():
+        np.testing.assert_array_equal(array, venv.arrays()[name])
+    assert find(VecMonitor(make_venv()), VecNormalize) is None
+    with pytest.raises(ValueError, match="VecNormalize does not fit: 'ob_rms/mean' has shape missing, needs"):
+        VecNormalize(make_venv(), ret=False).set_arrays({})
+    with pytest.raises(ValueError, match="VecNormalize does not fit: 'ret_rms/mean' has shape "):
+        VecNormalize(make_venv(), ret=False).set_arrays(arrays)
 
 
 @pytest.mark.parametrize(('ob', 'ret'), [(False, True), (True, False), (False, False)])

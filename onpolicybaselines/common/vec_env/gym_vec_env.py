@@ -37,7 +37,7 @@ class GymVecEnv(VecEnv):
         """See VecEnv.reset."""
         if self.waiting:
             self.step_wait()
-        obs, _ = self._reset()
+        obs, _ = self.venv.reset()
         return self._copy_obs(obs)
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -48,7 +48,7 @@ class GymVecEnv(VecEnv):
             raise ValueError('%d environments need as many actions, got %r' % (self.num_envs, actions))
         if self.clip_actions:
             actions = np.clip(actions, self.action_space.low, self.action_space.high)
-        self._send(actions)
+        self.actions = actions
         self.waiting = True
 
     def step_wait(self) -> Step:
@@ -56,8 +56,14 @@ class GymVecEnv(VecEnv):
         if not self.waiting:
             raise NotSteppingError()
         self.waiting = False
-        obs, rews, terminated, truncated, infos = self._receive()
-        return self._copy_obs(obs), np.array(rews, np.float64), np.logical_or(terminated, truncated), infos
+        obs, rews, terminated, truncated, infos = DictInfoToList(self.venv).step(self.actions)
+        dones = np.logical_or(terminated, truncated)
+        for i in np.flatnonzero(dones):
+            info, reset_info = infos[i]['final_info'], infos[i]
+            if 'episode' in reset_info:  # from gymnasium.wrappers.vector.RecordEpisodeStatistics
+                info['episode'] = reset_info['episode']
+            infos[i] = end_of_episode(info, reset_info['final_obs'], terminated[i], truncated[i])
+        return self._copy_obs(obs), np.array(rews, np.float64), dones, infos
 
     def close_extras(self) -> None:
         """Close the VectorEnv."""
@@ -66,22 +72,6 @@ class GymVecEnv(VecEnv):
     def get_images(self) -> list[np.ndarray]:
         """See VecEnv.get_images."""
         return list(self.venv.render())
-
-    def _reset(self) -> tuple[Any, Any]:
-        return self.venv.reset()
-
-    def _send(self, actions: np.ndarray) -> None:
-        self.actions = actions
-
-    def _receive(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, list[dict]]:
-        """Results of the pending step, with finished infos."""
-        obs, rews, terminated, truncated, infos = DictInfoToList(self.venv).step(self.actions)
-        for i in np.flatnonzero(np.logical_or(terminated, truncated)):
-            info, reset_info = infos[i]['final_info'], infos[i]
-            if 'episode' in reset_info:  # from gymnasium.wrappers.vector.RecordEpisodeStatistics
-                info['episode'] = reset_info['episode']
-            infos[i] = end_of_episode(info, reset_info['final_obs'], terminated[i], truncated[i])
-        return obs, rews, terminated, truncated, infos
 
     def _copy_obs(self, obs: Any) -> Obs:
         """`obs` in arrays of its own: VectorEnv may overwrite its arrays in the next step."""
