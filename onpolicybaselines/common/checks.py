@@ -47,8 +47,8 @@ def check_minibatches(nenv: int, nsteps: int, nminibatches: int, recurrent: bool
         raise UsageError(f'nminibatches={nminibatches} must divide the number of environments, {nenv}: a recurrent '
                          'network learns from minibatches of whole environments')
     if nenv * nsteps % nminibatches:
-        raise UsageError(f'nminibatches={nminibatches} must divide a batch of {nenv * nsteps} steps: nsteps={nsteps} of '
-                         'every environment')
+        raise UsageError(f'nminibatches={nminibatches} must divide a batch of {nenv * nsteps} steps: nsteps={nsteps} '
+                         'of every environment')
 
 
 def check_one_limit(**limits: int) -> None:
