@@ -106,8 +106,8 @@ def stopped(folder, case, stop, **kwargs):
         train(folder, case, stop, **kwargs)
 
 
-SLOW = ('trpo gmm', 'trpo xla', 'trpo roboschool', 'trpo 3 processes', 'a2c 2 games', 'a2c flow', 'acktr gmm', 'ppo2 gmm', 'ppo2 flow',
-        'acktr_cont gmm', 'acktr_cont flow')  # the rest has the same kinds of state
+SLOW = ('trpo gmm', 'trpo xla', 'trpo roboschool', 'trpo 3 processes', 'a2c 2 games', 'a2c flow', 'acktr gmm',
+        'ppo2 gmm', 'ppo2 flow', 'acktr_cont gmm', 'acktr_cont flow')  # the rest has the same kinds of state
 
 
 @pytest.mark.parametrize('case', [pytest.param(case, marks=pytest.mark.slow if case in SLOW else ()) for case in CASES])
@@ -147,7 +147,8 @@ if __name__ == '__main__':  # not in the processes of environments
 @pytest.mark.parametrize('cases', [
     pytest.param(cases, marks=pytest.mark.slow if len(cases) > 1 else (), id=', '.join(cases)) for cases in (
         ['trpo 3 native'], ['trpo', 'trpo gmm', 'trpo flow'], ['trpo gymnasium', 'a2c', 'a2c 3 lstm', 'a2c flow'],
-        ['ppo2', 'ppo2 3 native', 'ppo2 3 lstm', 'ppo2 gmm'], ['acktr', 'acktr 3', 'acktr gmm'], ['acktr_cont', 'acktr_cont gmm', 'acktr_cont flow'])])
+        ['ppo2', 'ppo2 3 native', 'ppo2 3 lstm', 'ppo2 gmm'], ['acktr', 'acktr 3', 'acktr gmm'],
+        ['acktr_cont', 'acktr_cont gmm', 'acktr_cont flow'])])
 def test_two_ranks_go_on_as_if_they_had_never_stopped(cases, mpirun, tmp_path):
     process = mpirun(2, ON_TWO_RANKS, os.path.dirname(__file__), tmp_path, *cases, timeout=600)
     assert process.returncode == 0, process.stderr[-3000:]

@@ -194,7 +194,7 @@ def test_a_model_goes_on_from_its_state(env_id, network, policy, value_network):
 # ================================================================
 
 def learn(**kwargs):
-    network_kwargs = {'nlstm': 8} if kwargs.get('network') == 'lstm' else {'num_hidden': 8}
+    network_kwargs = {'nlstm': 8} if 'lstm' in kwargs.get('network', '') else {'num_hidden': 8}
     return ppo2.learn(**{'network': 'mlp', 'env': vec_env(n=2), 'seed': 0, 'nsteps': 16, 'total_timesteps': 128,
                          'log_interval': 1, **network_kwargs, **kwargs})
 
@@ -239,7 +239,7 @@ def test_every_epoch_visits_every_step_once():
 def test_recurrent_minibatches_are_whole_environments():
     batches = []
     model = learn(network='lstm', env=vec_env(n=4), model_fn=Recorder, noptepochs=2, nminibatches=2,
-                  total_timesteps=128, callback=lambda values, _: 'obs' in values and batches.append(batches_of(values)))
+                  callback=lambda values, _: 'obs' in values and batches.append(batches_of(values)))
     assert len(model.calls) == 2 * 2 * 2
     for i, batch in enumerate(batches):
         for epoch in range(2):
@@ -259,7 +259,8 @@ def test_recurrent_minibatches_are_whole_environments():
     ({'lr': 0.01, 'cliprange': 0.3}, [(0.01, 0.3)] * 4),
     ({'lr': 0.01, 'lrschedule': 'linear', 'cliprange': 0.4, 'clipschedule': 'linear'},
      [(0.01, 0.4), (0.0075, 0.3), (0.005, 0.2), (0.0025, 0.1)]),
-    ({'lr': lambda f: f ** 2, 'cliprange': lambda f: f / 2}, [(1, 0.5), (0.5625, 0.375), (0.25, 0.25), (0.0625, 0.125)]),
+    ({'lr': lambda f: f ** 2, 'cliprange': lambda f: f / 2},
+     [(1, 0.5), (0.5625, 0.375), (0.25, 0.25), (0.0625, 0.125)]),
 ])
 def test_numbers_and_functions_of_what_remains(options, expected):
     model = learn(model_fn=Recorder, nminibatches=1, noptepochs=1, **options)
@@ -305,15 +306,13 @@ def test_losses_are_means_over_the_minibatches_before_each_update(tmp_path):
 @pytest.mark.parametrize('kwargs', [
     {'env': 'Pendulum-v1', 'policy': 'gmm'}, {'env': 'Pendulum-v1', 'policy': 'flow', 'value_network': 'copy'},
     {'env': 'Pendulum-v1', 'policy': 'flow', 'value_network': 'copy', 'ent_coef': 0.01},
-    {'network': 'lstm', 'nminibatches': 2}, {'network': 'lnlstm', 'num_hidden': None, 'nlstm': 8, 'nminibatches': 1},
+    {'network': 'lstm', 'nminibatches': 2}, {'network': 'lnlstm', 'nminibatches': 1},
     {'normalize_observations': True, 'bootstrap_truncated': True},
     {'model_fn': functools.partial(MicrobatchedModel, microbatch_size=4)}])
 def test_runs_are_the_same_with_the_same_seed(kwargs):
     def run(seed):
-        options = {**kwargs, 'env': vec_env(kwargs.get('env', 'CartPole-v1'), 2), 'seed': seed, 'total_timesteps': 64}
-        return theta_of(learn(**{name: value for name, value in options.items() if value is not None})) \
-            if options.get('num_hidden', 0) is not None else theta_of(ppo2.learn(
-                nsteps=16, **{name: value for name, value in options.items() if value is not None}))
+        env = vec_env(kwargs.get('env', 'CartPole-v1'), 2)
+        return theta_of(learn(**{**kwargs, 'env': env, 'seed': seed, 'total_timesteps': 64}))
     first, again, other = run(1), run(1), run(2)
     np.testing.assert_array_equal(first, again)
     assert np.all(np.isfinite(first)) and np.any(first != other)

@@ -53,7 +53,8 @@ def seen_in(env, batch):
     steps = env.steps[batch * NSTEPS:(batch + 1) * NSTEPS]
     obs = [env.first, *(step[1] for step in env.steps)][batch * NSTEPS:(batch + 1) * NSTEPS + 1]
     starts = [np.zeros(NENV, bool), *(step[3] for step in env.steps)][batch * NSTEPS:(batch + 1) * NSTEPS]
-    return [np.swapaxes(x, 0, 1) for x in (obs[:-1], *([step[i] for step in steps] for i in (0, 2, 3)), starts)], obs[-1]
+    columns = [[step[i] for step in steps] for i in (0, 2, 3)]
+    return [np.swapaxes(x, 0, 1) for x in (obs[:-1], *columns, starts)], obs[-1]
 
 
 @pytest.mark.parametrize('network', ['mlp', 'lstm'])
