@@ -44,7 +44,7 @@ def play(model: Any, args: argparse.Namespace, build_env: Callable[[argparse.Nam
     returns = []
     with (logger.scoped_configure(osp.join(logger.get_dir(), 'play'), ['stdout']),
           contextlib.closing(film(build_env(args), args)) as env):
-        freeze(env, getattr(model, 'pi', model).normalizer)
+        freeze(env, getattr(getattr(model, 'pi', model), 'normalizer', None))
         obs = env.reset()
         state, dones = None, np.zeros(1)
         while not args.play_episodes or len(returns) < args.play_episodes:
