@@ -46,7 +46,7 @@ class Runner(AbstractEnvRunner):
         step = self.model.step if self.step_by_step else acting(self.model)
         for _ in range(self.nsteps):
             actions, values, self.states, neglogpacs = step(self.obs, S=self.states, M=self.dones)
-            mb_obs.append(self.obs)
+            mb_obs.append(self.obs.copy())
             mb_actions.append(actions)
             mb_values.append(values)
             mb_neglogpacs.append(neglogpacs)

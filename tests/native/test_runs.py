@@ -26,7 +26,7 @@ def train(folder, *words):
         run.main(['run', '--seed=1', f'--log_path={folder}', f'--save_path={folder}/model.npz', *words])
     arrays, _ = load_variables(str(folder / 'model.npz'))
     return {
-        'progress': [{k: v for k, v in row.items() if k not in ('TimeElapsed', 'fps')}
+        'progress': [{k: v for k, v in row.items() if k not in ('TimeElapsed', 'fps', 'misc/time_elapsed')}
                      for row in rows(folder / 'progress.csv')],
         'monitor': {path.name: [(row['r'], row['l']) for row in rows(path)] for path in folder.glob('*.monitor.csv')},
         'arrays': {name: array.tolist() for name, array in arrays.items()},
