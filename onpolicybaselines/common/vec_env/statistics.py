@@ -26,7 +26,7 @@ def _parts(normalizer: VecNormalize | None) -> dict[str, RunningMeanStd]:
 
 def arrays(normalizer: VecNormalize | None) -> dict[str, np.ndarray]:
     """Its statistics by names for a model file; {} of None."""
-    return {f'{PREFIX}{part}/{name}': value for part, rms in _parts(normalizer).items()
+    return {f'{PREFIX}{part}/{name}': np.asarray(value) for part, rms in _parts(normalizer).items()
             for name, value in rms.state().items()}
 
 
