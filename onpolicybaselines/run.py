@@ -17,7 +17,7 @@ from onpolicybaselines import logger
 from onpolicybaselines.common.cmd_util import common_arg_parser, make_vec_env, parse_unknown_args
 from onpolicybaselines.common.mpi_watch import set_rank_timeout
 from onpolicybaselines.common.mpi_world import rank as get_rank
-from onpolicybaselines.common.vec_env import VecEnv, VecFrameStack
+from onpolicybaselines.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 from onpolicybaselines.session import options, tasks
 from onpolicybaselines.session.ending import ends_all_ranks, one_line_errors
 from onpolicybaselines.session.folder import run_folder, save_model, words_of_run
@@ -93,6 +93,8 @@ def build_env(args: argparse.Namespace) -> VecEnv:
     if env_type in {'atari'} and alg != 'trpo_mpi':
         frame_stack_size = 4
         env = VecFrameStack(env, frame_stack_size)
+    elif env_type in {'mujoco', 'rllab', 'roboschool'} and alg == 'ppo2':
+        env = VecNormalize(env)
 
     return env
 

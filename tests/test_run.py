@@ -481,8 +481,10 @@ def command_line(*arguments, **kwargs):
     ({'alg': 'acktr_cont', 'env': 'Reacher-v5', 'policy': 'flow', 'flow_layers': 1, 'timesteps_per_batch': 100},
      ['network=mlp', 'num_env=2', 'flow_unit=3', 'kfac_update=0']),
     ({'alg': 'acktr', 'env': 'CartPole-v1', 'nsteps': 10, 'num_env': 2}, ['max_kl=1', 'policy=flow', 'network=lstm']),
-    ({'alg': 'a2c', 'env': 'CartPole-v1', 'network': 'lstm', 'nlstm': 8}, ['max_kl=1', 'lrschedule=fast'])],
-    ids=['acktr_cont', 'acktr', 'a2c'])
+    ({'alg': 'a2c', 'env': 'CartPole-v1', 'network': 'lstm', 'nlstm': 8}, ['max_kl=1', 'lrschedule=fast']),
+    ({'alg': 'ppo2', 'env': 'CartPole-v1', 'nsteps': 48, 'num_env': 2, 'lrschedule': 'linear'},
+     ['max_kl=1', 'policy=flow', 'clipschedule=fast', 'nminibatches=5', 'comm=None'])],
+    ids=['acktr_cont', 'acktr', 'a2c', 'ppo2'])
 def test_other_algorithms(options, unknown, tmp_path, capfd):
     """Train, save, play without being told of the policy again; what they do not take is one line."""
     model, log = tmp_path / 'model.npz', tmp_path / 'log'

@@ -40,6 +40,17 @@ def check_divides(num_envs: int, **steps: int) -> None:
             raise UsageError(f'{name}={value} must be a multiple of the number of environments, {num_envs}')
 
 
+def check_minibatches(nenv: int, nsteps: int, nminibatches: int, recurrent: bool = False) -> None:
+    """Raise UsageError unless a batch of nsteps of each environment can be cut into minibatches of one size, of whole
+    environments for a recurrent network."""
+    if recurrent and nenv % nminibatches:
+        raise UsageError(f'nminibatches={nminibatches} must divide the number of environments, {nenv}: a recurrent '
+                         'network learns from minibatches of whole environments')
+    if nenv * nsteps % nminibatches:
+        raise UsageError(f'nminibatches={nminibatches} must divide a batch of {nenv * nsteps} steps: nsteps={nsteps} '
+                         'of every environment')
+
+
 def check_one_limit(**limits: int) -> None:
     """Raise UsageError if several of the limits of a run are set, that is not 0."""
     if sum(value > 0 for value in limits.values()) > 1:

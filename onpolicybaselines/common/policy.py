@@ -19,6 +19,8 @@ from onpolicybaselines.common.models import get_network_builder
 from onpolicybaselines.common.state import State, check_shapes, generator_state, set_generator_state
 from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0
 from onpolicybaselines.common.variables import VariableStore, variable_scope
+from onpolicybaselines.common.vec_env import statistics
+from onpolicybaselines.common.vec_env.vec_normalize import VecNormalize
 
 
 class Policy:
@@ -31,6 +33,7 @@ class Policy:
     """
 
     init_scale = 0.01  # of the layer that gives the distribution's parameters
+    normalizer: VecNormalize | None = None  # what observations come from; its statistics go with the variables
 
     def __init__(self, ob_space: gym.Space, policy_network: Callable, pdtype: PdType,
                  normalize_observations: bool = False, np_random: np.random.Generator | None = None,
@@ -59,6 +62,7 @@ class Policy:
         self._noise = tf.TensorSpec([None, self.pdtype.noise_size], tf.float32)
         self._sample = tf_util.function(lambda ob, noise: self.pd(ob).sample(noise), self.X, self._noise)
         self._mode = tf_util.function(lambda ob: self.pd(ob).mode(), self.X)
+        self._neglogp = tf_util.function(lambda ob, ac: self.pd(ob).neglogp(ac), self.X, batch_placeholders(self)[0])
         self._policy_arrays = tf_util.function(lambda: {name: v.read_value() for name, v in
                                                         self._store.variables.items() if name.startswith('pi/')})
 
@@ -125,6 +129,11 @@ class Policy:
             return self._mode(ob)
         return self._sample(ob, self.noise(len(ob)) if noise is None else noise)
 
+    def neglogp(self, observation: np.ndarray, ac: np.ndarray) -> np.ndarray:
+        """-log p of actions at as many observations, flat: [B]; for policies that are not recurrent."""
+        ob = self._batch(observation)
+        return self._neglogp(ob, np.reshape(ac, (len(ob), *self.pdtype.sample_shape())))
+
     def actor(self, stochastic: bool = True) -> Callable[..., np.ndarray]:
         """`act` at the present parameters and observation filter, ten times as fast: ask for it again after an update.
 
@@ -163,11 +172,11 @@ class Policy:
         return adjust_shape(self.ob_space.shape, observation)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Variables and observation filter by name, flat: what a model file holds of the policy."""
+        """Variables, observation filter and statistics of `normalizer` by name, flat: what a model file holds."""
         arrays = {name: v.numpy() for name, v in self._store.variables.items()}
         if hasattr(self, 'ob_rms'):
             arrays.update({f'ob_rms/{name}': value for name, value in self.ob_rms.state().items()})
-        return arrays
+        return {**arrays, **statistics.arrays(self.normalizer)}
 
     def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what a model file holds."""
@@ -176,6 +185,7 @@ class Policy:
         if hasattr(self, 'ob_rms'):
             self.ob_rms.set_state({name.removeprefix('ob_rms/'): value for name, value in arrays.items()
                                    if name.startswith('ob_rms/')})
+        statistics.set_arrays(self.normalizer, arrays)
 
     def state(self) -> State:
         """`arrays`, and the generator of the noise."""

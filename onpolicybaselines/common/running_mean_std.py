@@ -27,8 +27,7 @@ class RunningMeanStd(object):
             raise ValueError(f'RunningMeanStd needs x of shape [batch, *{self.mean.shape}], got {x.shape}')
         if len(x) == 0:
             return
-        batch_mean = np.mean(x, axis=0)
-        batch_var = np.var(x, axis=0)
+        batch_mean, batch_var = (x[0], 0.) if len(x) == 1 else (np.mean(x, axis=0), np.var(x, axis=0))
         batch_count = x.shape[0]
         self.update_from_moments(batch_mean, batch_var, batch_count)
 

@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium as gym
 
 from onpolicybaselines import logger
-from onpolicybaselines.common.checks import check_divides, check_one_limit, check_single
+from onpolicybaselines.common.checks import check_divides, check_minibatches, check_one_limit, check_single
 from onpolicybaselines.common.cmd_util import common_arg_parser
 from onpolicybaselines.common.cores import sees_images
 from onpolicybaselines.common.errors import UsageError
@@ -38,7 +38,8 @@ from onpolicybaselines.session.start import package_of
 Parameters = dict[str, inspect.Parameter]
 
 # the arguments of `learn` that are not keywords of the command line, or have a flag of their own
-OWN_FLAGS = ('env', 'total_timesteps', 'seed', 'network', 'policy', 'load_path', 'callback')
+OWN_FLAGS = ('env', 'total_timesteps', 'seed', 'network', 'policy', 'load_path', 'callback', 'eval_env', 'model_fn',
+             'update_fn', 'init_fn', 'comm')
 
 
 def learn_keywords(learn: Callable) -> Parameters:
@@ -141,6 +142,8 @@ def check(args: Namespace, learn: Callable, defaults: Mapping[str, Any], default
                         max_iters=values['max_iters'])
     elif args.alg == 'acktr_cont':
         check_single(args.num_env)
+    elif args.alg == 'ppo2':
+        check_minibatches(args.num_env, values['nsteps'], values['nminibatches'])
 
 
 def parse(name: str, text: str | None, parameters: Parameters) -> Any:

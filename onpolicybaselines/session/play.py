@@ -12,6 +12,7 @@ import numpy as np
 from onpolicybaselines import logger
 from onpolicybaselines.common.rollouts import Episodes
 from onpolicybaselines.common.vec_env import VecEnv
+from onpolicybaselines.common.vec_env.statistics import freeze
 from onpolicybaselines.common.vec_env.vec_video_recorder import VecVideoRecorder
 from onpolicybaselines.session.ending import one_line_errors
 
@@ -44,6 +45,7 @@ def play(model: Any, args: argparse.Namespace, build_env: Callable[[argparse.Nam
     returns = []
     with (logger.scoped_configure(osp.join(logger.get_dir(), 'play'), ['stdout']),
           contextlib.closing(film(build_env(args), args)) as env):
+        freeze(env, getattr(getattr(model, 'pi', model), 'normalizer', None))
         obs = env.reset()
         state, dones, episodes = None, np.zeros(1), Episodes(1)
         while not args.play_episodes or len(returns) < args.play_episodes:

@@ -10,7 +10,7 @@ from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest
 from onpolicybaselines.common.mpi_world import rank
 
-ALGORITHMS = ('a2c', 'acktr', 'acktr_cont', 'trpo_mpi')
+ALGORITHMS = ('a2c', 'acktr', 'acktr_cont', 'ppo2', 'trpo_mpi')
 
 
 def package_of(alg: str, submodule: str) -> str:

@@ -15,12 +15,15 @@ from onpolicybaselines.common import checkpoint
 from onpolicybaselines.common.checkpoint import checkpointing, read_state, write_state
 from onpolicybaselines.common.cmd_util import make_vec_env
 from onpolicybaselines.common.errors import Interrupted, UsageError
+from onpolicybaselines.common.vec_env import VecNormalize
 
-TIMES = ('TimeElapsed', 'fps')
-LEARN = {'trpo_mpi': 'trpo_mpi.trpo_mpi', 'a2c': 'a2c.a2c', 'acktr': 'acktr.acktr', 'acktr_cont': 'acktr.acktr_cont'}
+TIMES = ('TimeElapsed', 'fps', 'misc/time_elapsed')
+LEARN = {'trpo_mpi': 'trpo_mpi.trpo_mpi', 'a2c': 'a2c.a2c', 'acktr': 'acktr.acktr', 'acktr_cont': 'acktr.acktr_cont',
+         'ppo2': 'ppo2.ppo2'}
 TRPO = {'alg': 'trpo_mpi', 'network': 'mlp', 'num_hidden': 8, 'timesteps_per_batch': 96, 'max_iters': 5,
         'total_timesteps': 0, 'normalize_observations': True, 'ep_window': 5}
 A2C = {'alg': 'a2c', 'network': 'mlp', 'num_hidden': 8, 'nsteps': 8, 'log_interval': 1}
+PPO2 = {**A2C, 'alg': 'ppo2', 'nsteps': 96, 'total_timesteps': 480, 'noptepochs': 2, 'vec_normalize': True}
 CONT = {'alg': 'acktr_cont', 'timesteps_per_batch': 60, 'total_timesteps': 450, 'vf_iters': 2}
 FLOW = {'policy': 'flow', 'flow_layers': 1, 'flow_units': 4, 'flow_state_units': 8, 'num_hidden': None}
 
@@ -44,6 +47,12 @@ CASES = {
     'acktr': {**A2C, 'alg': 'acktr', 'total_timesteps': 120},
     'acktr 3': {**A2C, 'alg': 'acktr', 'env': 'CartPole-v1', 'num_env': 3, 'total_timesteps': 360},
     'acktr gmm': {**A2C, 'alg': 'acktr', 'policy': 'gmm', 'total_timesteps': 120},
+    'ppo2': PPO2,
+    'ppo2 3 native': {**PPO2, 'num_env': 3, 'nsteps': 32, 'normalize_observations': True},
+    'ppo2 3 lstm': {**PPO2, 'network': 'lstm', 'nlstm': 8, 'num_hidden': None, 'num_env': 3, 'nsteps': 32,
+                    'nminibatches': 3, 'env': 'CartPole-v1', 'lrschedule': 'linear'},
+    'ppo2 gmm': {**PPO2, 'policy': 'gmm', 'value_network': 'copy', 'ent_coef': 0.01},
+    'ppo2 flow': {**PPO2, **FLOW, 'value_network': 'copy'},
     'acktr_cont': {**CONT},
     'acktr_cont gmm': {**CONT, 'policy': 'gmm'},
     'acktr_cont flow': {**CONT, 'policy': 'flow', 'flow_layers': 1, 'flow_units': 4, 'flow_state_units': 8},
@@ -56,9 +65,10 @@ class Stop(Exception):
 
 def train(folder, case, stop=None, resume=False, interval=2, call=lambda n: None):
     """Run `learn` in a folder, with checkpoints; stop: after how many calls of the callback it fails."""
-    case = {'env': 'Hopper-v5', 'type': None, 'num_env': 1, 'native': True, 'dummy': False, **case}
-    alg, env_id, kind, num_env, native, dummy = (case.pop(name) for name in (
-        'alg', 'env', 'type', 'num_env', 'native', 'dummy'))
+    case = {'env': 'Hopper-v5', 'type': None, 'num_env': 1, 'native': True, 'dummy': False, 'vec_normalize': False,
+            **case}
+    alg, env_id, kind, num_env, native, dummy, normalized = (case.pop(name) for name in (
+        'alg', 'env', 'type', 'num_env', 'native', 'dummy', 'vec_normalize'))
     kwargs = {name: value for name, value in case.items() if value is not None}
     learn = import_module(f'onpolicybaselines.{LEARN[alg]}').learn
     calls = 0
@@ -73,6 +83,7 @@ def train(folder, case, stop=None, resume=False, interval=2, call=lambda n: None
     with checkpointing(str(folder / 'checkpoints'), interval, resume), \
             logger.scoped_configure(str(folder), ['csv', 'log']):
         env = make_vec_env(env_id, kind, num_env, 1, native=native, force_dummy=dummy)
+        env = VecNormalize(env) if normalized else env
         try:
             model = learn(env=env, seed=1, callback=callback, **kwargs)
         finally:
@@ -96,7 +107,7 @@ def stopped(folder, case, stop, **kwargs):
 
 
 SLOW = ('trpo gmm', 'trpo xla', 'trpo roboschool', 'trpo 3 processes', 'a2c 2 games', 'a2c flow', 'acktr gmm',
-        'acktr_cont gmm', 'acktr_cont flow')  # the rest has the same kinds of state
+        'ppo2 gmm', 'ppo2 flow', 'acktr_cont gmm', 'acktr_cont flow')  # the rest has the same kinds of state
 
 
 @pytest.mark.parametrize('case', [pytest.param(case, marks=pytest.mark.slow if case in SLOW else ()) for case in CASES])
@@ -136,7 +147,8 @@ if __name__ == '__main__':  # not in the processes of environments
 @pytest.mark.parametrize('cases', [
     pytest.param(cases, marks=pytest.mark.slow if len(cases) > 1 else (), id=', '.join(cases)) for cases in (
         ['trpo 3 native'], ['trpo', 'trpo gmm', 'trpo flow'], ['trpo gymnasium', 'a2c', 'a2c 3 lstm', 'a2c flow'],
-        ['acktr', 'acktr 3', 'acktr gmm'], ['acktr_cont', 'acktr_cont gmm', 'acktr_cont flow'])])
+        ['ppo2', 'ppo2 3 native', 'ppo2 3 lstm', 'ppo2 gmm'], ['acktr', 'acktr 3', 'acktr gmm'],
+        ['acktr_cont', 'acktr_cont gmm', 'acktr_cont flow'])])
 def test_two_ranks_go_on_as_if_they_had_never_stopped(cases, mpirun, tmp_path):
     process = mpirun(2, ON_TWO_RANKS, os.path.dirname(__file__), tmp_path, *cases, timeout=600)
     assert process.returncode == 0, process.stderr[-3000:]

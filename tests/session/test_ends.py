@@ -12,7 +12,7 @@ import pytest
 
 from onpolicybaselines.common.files import read_arrays
 
-TIMES = ('TimeElapsed', 'fps')
+TIMES = ('TimeElapsed', 'fps', 'misc/time_elapsed')
 OPTIONS = {
     'trpo_mpi': ['--env=Hopper-v5', '--policy=flow', '--flow_layers=1', '--flow_units=4', '--timesteps_per_batch=64',
                  '--num_timesteps=3840'],

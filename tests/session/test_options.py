@@ -91,5 +91,5 @@ def test_a_loaded_model_says_what_it_is(tmp_path):
 @pytest.mark.parametrize('alg', ALGORITHMS)
 def test_get_learn_function(alg):
     assert run.get_learn_function(alg).__module__.endswith(f'.{alg}')
-    assert bool(run.get_learn_function_defaults(alg, 'mujoco')) == (alg in ('acktr', 'trpo_mpi'))
+    assert bool(run.get_learn_function_defaults(alg, 'mujoco')) == (alg in ('acktr', 'ppo2', 'trpo_mpi'))
     assert run.get_learn_function_defaults(alg, 'no such type') == {}

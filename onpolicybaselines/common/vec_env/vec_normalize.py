@@ -1,10 +1,8 @@
 """Observations and rewards on a common scale."""
-from collections.abc import Mapping
-
 import numpy as np
 
 from onpolicybaselines.common.running_mean_std import RunningMeanStd
-from onpolicybaselines.common.vec_env.normalizing import normalize, normalized_space, set_statistics, statistics
+from onpolicybaselines.common.vec_env.normalizing import normalize, normalized_space
 from onpolicybaselines.common.vec_env.steps import Step, map_terminal_observation
 from onpolicybaselines.common.vec_env.vec_env import VecEnv, VecEnvWrapper
 
@@ -14,8 +12,8 @@ class VecNormalize(VecEnvWrapper):
 
     Rewards are divided by the standard deviation of the discounted return so far (discount `gamma`) and clipped to
     ±cliprew. ob=False or ret=False leaves observations or rewards as they are. While `training` is False the
-    statistics stay as they are, for evaluation. `arrays` are for model files; `state`, for checkpoints, has the
-    environments in it, too. ValueError for ob=True with observations that are no Box.
+    statistics stay as they are, for evaluation; statistics.py has them for model files. ValueError for ob=True with
+    observations that are no Box.
     Source: openai/baselines `common/vec_env/vec_normalize.py`.
     """
 
@@ -59,11 +57,3 @@ class VecNormalize(VecEnvWrapper):
         self.ret = np.zeros(self.num_envs)
         obs = self.venv.reset()
         return self._obfilt(obs)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The statistics by name, flat: what a model file holds of them."""
-        return statistics(self)
-
-    def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take over what a model file holds. Raises ValueError if it does not fit."""
-        set_statistics(self, arrays)
