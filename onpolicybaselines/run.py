@@ -61,7 +61,7 @@ def train(args: argparse.Namespace, extra_args: dict[str, Any]) -> tuple[Any, Ve
     else:
         if alg_kwargs.get('network') is None:
             alg_kwargs['network'] = get_default_network(env_type)
-    options.complete(alg_kwargs, learn, env.action_space)
+    options.complete(alg_kwargs, learn, env, args)
 
     write_config(env_type, learn, alg_kwargs)
     logger.log('Training {} on {}:{} with arguments \n{}'.format(args.alg, env_type, env_id, alg_kwargs))
@@ -102,6 +102,7 @@ def get_env_type(args: argparse.Namespace) -> tuple[str, str]:
     name = tasks.find(env_id)
 
     if args.env_type is not None:
+        tasks.check_type(args.env_type)
         return args.env_type, env_id
 
     # there may be more of them since the import

@@ -10,9 +10,10 @@ from typing import Any
 import gymnasium
 
 from onpolicybaselines.common.env_state import env_state, set_env_state
+from onpolicybaselines.common.errors import EnvironmentFault
 from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env.rendering import render_env
-from onpolicybaselines.common.vec_env.steps import end_of_episode
+from onpolicybaselines.common.vec_env.steps import end_of_episode, reset_of, step_of
 
 
 class ChildError(str):
@@ -30,18 +31,22 @@ class ChildEnv(gymnasium.Wrapper):
     def reset(self, **kwargs: Any) -> tuple[Any, dict]:
         """Reset the environment."""
         try:
-            ob, info = self.env.reset(**kwargs)
+            ob, info = reset_of(self.env, **kwargs)
             return ob, {'info': (info,)}
+        except EnvironmentFault as fault:
+            return self.observation_space.sample(), {'error': fault}
         except Exception:
             return self.observation_space.sample(), {'error': traceback.format_exc()}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
         """Step the environment."""
         try:
-            ob, rew, terminated, truncated, info = self.env.step(action)
+            ob, rew, terminated, truncated, info = step_of(self.env, action)
             if terminated or truncated:
                 info = end_of_episode(info, ob, terminated, truncated)
             return ob, rew, terminated, truncated, {'info': (info,)}
+        except EnvironmentFault as fault:
+            return self.observation_space.sample(), 0., False, False, {'error': fault}
         except Exception:
             return self.observation_space.sample(), 0., False, False, {'error': traceback.format_exc()}
 

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from onpolicybaselines.common.env_state import NoStateError
+from onpolicybaselines.common.errors import EnvironmentFault
 from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env.children import ChildEnvFn, ChildError
 from onpolicybaselines.common.vec_env.gym_vec_env import GymVecEnv
@@ -99,8 +100,10 @@ class SubprocVecEnv(GymVecEnv):
         return obs, rews, terminated, truncated, [(final_infos if done else infos)[i][0]
                                                   for i, done in enumerate(dones)]
 
-    def _raise_first_error(self, errors: Sequence[str | None]) -> None:
+    def _raise_first_error(self, errors: Sequence[str | EnvironmentFault | None]) -> None:
         for i, error in enumerate(errors):
+            if isinstance(error, EnvironmentFault):
+                raise EnvironmentFault(f'environment {i}: {error}')
             if error is not None:
                 raise RuntimeError('environment %d failed in its process:\n%s' % (i, error))
 
