@@ -212,7 +212,7 @@ def load_results(dir: str) -> 'pandas.DataFrame':
         try:
             header, df = read_episodes(fname)
         except ValueError as e:
-            faults.append(f'no monitor file: {e}')
+            faults.append(str(e))
             continue
         headers.append(header)
         dfs.append(df.assign(t=df.t + header['t_start']))

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def naming(fname: str) -> Iterator[None]:
-    """Whatever is wrong with a file is a ValueError of one line with its name."""
+def naming(what: str) -> Iterator[None]:
+    """Whatever is wrong with a file is a ValueError of one line: what it is, which has its name, and why."""
     try:
         yield
     except (ValueError, OSError, EOFError, zlib.error, csv.Error, RecursionError) as e:
         reason = e.strerror if isinstance(e, OSError) and e.strerror else ' '.join(str(e).split())
-        raise ValueError(f'{fname}: {reason or type(e).__name__}') from None
+        raise ValueError(f'{what}: {reason or type(e).__name__}') from None
 
 
 def read_text(fname: str) -> str:
@@ -91,7 +91,7 @@ def read_episodes(fname: str) -> tuple[dict[str, Any], 'pandas.DataFrame']:
     Raises ValueError, one line with the file's name, unless `t_start` and all r, l and t are finite numbers, and l
     counts.
     """
-    with naming(fname):
+    with naming(f'{fname} is not a monitor file'):
         firstline, _, text = read_lines(fname).partition('\n')
         if not firstline.startswith('#'):
             raise ValueError('the first line is not "#" and a JSON header')
@@ -131,14 +131,19 @@ def read_dumps(fname: str) -> 'pandas.DataFrame':
     """
     import pandas
     with naming(fname):
-        lines = {i: line for i, line in enumerate(read_lines(fname).splitlines(), 1) if line.strip()}
-        frame = pandas.DataFrame([_dump(i, line) for i, line in lines.items()])
+        lines = {i: line for i, line in enumerate(read_lines(fname).split('\n'), 1) if line.strip()}
+    dumps = []
+    for i, line in lines.items():
+        with naming(f'{fname}, line {i}'):
+            dumps.append(_dump(line))
+    with naming(fname):
+        frame = pandas.DataFrame(dumps)
         check_numbers(frame, lines)
         return frame
 
 
-def _dump(i, line):
+def _dump(line):
     try:
         return {name: float('nan') if value is None else value for name, value in json.loads(line).items()}
     except (json.JSONDecodeError, AttributeError) as e:
-        raise ValueError(f'line {i}: not valid JSON ({getattr(e, "msg", "no object")})') from None
+        raise ValueError(f'not valid JSON ({getattr(e, "msg", "no object")})') from None

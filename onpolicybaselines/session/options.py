@@ -104,7 +104,7 @@ def chosen(args: Namespace) -> dict[str, Any]:
 
 def _spec(args):
     """How the loaded model was asked for, {} without one. Raises UsageError where the file does not say it rightly."""
-    if not args.load_path:
+    if args.load_path is None:
         return {}
     _, meta = read_arrays(args.load_path)
     spec = meta.get('spec')

@@ -64,6 +64,7 @@ class Counted(gym.Wrapper):
         return self.env.step(action)
 
 
+@pytest.mark.filterwarnings('ignore')  # of gymnasium's checker
 @pytest.mark.parametrize('wrap', [lambda env: env, functools.partial(Monitor, filename=None),
                                   lambda env: gym.wrappers.TimeLimit(env, 9), gym.wrappers.PassiveEnvChecker])
 @pytest.mark.parametrize('name', GIVEN)
@@ -128,6 +129,7 @@ def test_every_algorithm_learns_in_a_monitored_environment(alg, seed, tmp_path):
     env = Monitor(Counted(gym.make('Pendulum-v1', max_episode_steps=40)), str(tmp_path))
     with logger.scoped_configure(format_strs=[]):
         LEARN[alg](env=env, total_timesteps=400, seed=seed)
+    env.close()
     episodes = load_results(str(tmp_path))
     assert len(episodes) >= 10 and set(episodes.l) == {40}
     # the next one may have begun; a seed is given by a reset

@@ -126,7 +126,7 @@ def test_a_damaged_progress_file_is_named(how, read, name, tmp_path):
 @pytest.mark.parametrize('line', ['[1]', '3', 'null', '"a"', '{"a": 1}{"a": 1}', '[' * 100_000])
 def test_a_line_that_is_no_object_is_named(line, tmp_path):
     (tmp_path / 'progress.json').write_text('{"a": 1}\n' + line + '\n')
-    with pytest.raises(ValueError, match='progress.json: '):
+    with pytest.raises(ValueError, match='progress.json, line 2: '):
         logger.read_json(str(tmp_path / 'progress.json'))
 
 

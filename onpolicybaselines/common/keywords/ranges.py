@@ -35,12 +35,12 @@ Finite = Annotated[T, Range('be finite', -math.inf, including=False, high=MAX)]
 Fraction = Annotated[float, Range('lie between 0 and 1', 0, high=1)]
 # beyond these limits a run would not end, or not fit into memory
 Count = Annotated[int, Range('be positive, and at most 1e9', 1, high=1e9)]
-Repeats = Annotated[int, Range('be positive, and at most 10000: an update would not end', 1, high=10_000)]
-Passes = Annotated[int, Range('not be negative, and at most 10000: an update would not end', 0, high=10_000)]
-Layers = Annotated[int, Range('not be negative, and at most 64: more are not compiled in hours', 0, high=64)]
+Repeats = Annotated[int, Range('be positive, and at most 10000', 1, high=10_000)]
+Passes = Annotated[int, Range('not be negative, and at most 10000', 0, high=10_000)]
+Layers = Annotated[int, Range('not be negative, and at most 64', 0, high=64)]
 Components = Annotated[int, Range('be positive, and at most 1000', 1, high=1000)]
-Pairs = Annotated[int, Range('be positive, and at most 32: more are not compiled in hours', 1, high=32)]
-Width = Annotated[int, Range('be positive, and at most 4096: the work grows with its third power', 1, high=4096)]
+Pairs = Annotated[int, Range('be positive, and at most 32', 1, high=32)]
+Width = Annotated[int, Range('be positive, and at most 4096', 1, high=4096)]
 Normalized = Annotated[int, Range('be at least 3: layer normalisation of fewer units leaves signs at most; and at '
                                   'most 4096', 3, high=4096)]
 
