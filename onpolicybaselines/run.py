@@ -61,7 +61,8 @@ def train(args: argparse.Namespace, extra_args: dict[str, Any]) -> tuple[Any, Ve
     else:
         if alg_kwargs.get('network') is None:
             alg_kwargs['network'] = get_default_network(env_type)
-    options.complete(alg_kwargs, learn, env, args)
+    options.check_spaces(alg_kwargs, env, args)
+    options.complete(alg_kwargs, learn, env.action_space)
 
     write_config(env_type, learn, alg_kwargs)
     logger.log('Training {} on {}:{} with arguments \n{}'.format(args.alg, env_type, env_id, alg_kwargs))

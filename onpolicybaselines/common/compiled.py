@@ -85,8 +85,9 @@ def concat(values: Sequence[tf.Tensor], axis: int) -> tf.Tensor:
 
 def checked(compiled: Callable, f: Callable, instead: Callable,
             again: Callable[[], Callable] | None = None) -> Callable:
-    """`compiled`, what XLA made of `f`, or where that is seen to err, with one line in the log, `instead`. `again` makes
-    it anew where its first call fails, as by a damaged cache.
+    """`compiled`, what XLA made of `f`, or where that is seen to err, with one line in the log, `instead`.
+
+    again: makes it anew, where its first call fails, as by a damaged cache.
 
     All three are the same function of tensors. The check is made once for each shape of the arguments, for which XLA
     compiles anew: `f` is evaluated by TensorFlow's own operations, one by one, at a point near the first arguments (at

@@ -209,19 +209,20 @@ def _owner_hint(name):
     return f' here: it goes with {" or ".join(owners)}' if owners else ''
 
 
-def complete(alg_kwargs: dict[str, Any], learn: Callable, env: VecEnv, args: Namespace) -> None:
-    """Leave out the keywords of networks and policies that are not used; continuous actions have a policy by name. A
-    line in the log if images go to a network that takes each of their numbers for an observation of its own.
-
-    Raises UsageError for a loaded model of other actions.
-    """
-    if isinstance(env.action_space, gym.spaces.Box):
-        alg_kwargs.setdefault('policy', 'gaussian')
-    elif 'policy' in alg_kwargs and args.policy is None:
+def check_spaces(alg_kwargs: Mapping[str, Any], env: VecEnv, args: Namespace) -> None:
+    """Raise UsageError for a loaded model of other actions, and have a line in the log if images go to a network that
+    takes each of their numbers for an observation of its own."""
+    if alg_kwargs.get('policy') and args.policy is None and not isinstance(env.action_space, gym.spaces.Box):
         raise UsageError(f'{args.load_path!r} does not fit --env={args.env}: it is of a policy for continuous actions')
     if len(env.observation_space.shape or ()) == 3 and alg_kwargs.get('network') in ('mlp', 'lstm', 'lnlstm'):
         logger.warn(f'Observations of shape {env.observation_space.shape} look like images, of which '
                     f'--network={alg_kwargs["network"]} flattens the numbers; --network=cnn is for images')
+
+
+def complete(alg_kwargs: dict[str, Any], learn: Callable, action_space: gym.Space) -> None:
+    """Leave out the keywords of networks and policies that are not used; continuous actions have a policy by name."""
+    if isinstance(action_space, gym.spaces.Box):
+        alg_kwargs.setdefault('policy', 'gaussian')
     if not _takes_network(learn):
         alg_kwargs.pop('network', None)
     of_some = set().union(*map(network_keywords, _networks()), *map(policy_keywords, _policies()))
