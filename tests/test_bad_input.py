@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from onpolicybaselines import logger, run
 from onpolicybaselines.bench import LoadMonitorResultsError, load_results
-from onpolicybaselines.common.checkpoint import read_state, write_state
+from onpolicybaselines.common.checkpoint import Keeper, read_state, write_state
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import write_arrays
 from onpolicybaselines.session import options
@@ -113,7 +113,7 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st
 
 
 @CASES
-@given(st.data())
+@given(data=st.data())
 def test_whatever_stands_in_a_model(model, data, no_training, tmp_path):
     path = tmp_path / 'damaged.npz'
     if data.draw(st.booleans()):
@@ -131,7 +131,7 @@ def test_whatever_stands_in_a_model(model, data, no_training, tmp_path):
 
 
 @CASES
-@given(st.data())
+@given(data=st.data())
 def test_whatever_stands_in_a_checkpoint(data, tmp_path):
     write_state(str(tmp_path / 'good.npz'), {'a': np.arange(5.), 'b': {'c': 3}})
     path = tmp_path / 'damaged.npz'
@@ -147,7 +147,7 @@ def test_whatever_stands_in_a_checkpoint(data, tmp_path):
 
 
 @CASES
-@given(st.data())
+@given(data=st.data())
 def test_whatever_stands_in_a_config(data, tmp_path):
     config = {'command': ['python', '-m', 'onpolicybaselines.run', '--env=Hopper-v5'], 'ranks': 1, 'options': {},
               'args': {'seed': 1, 'num_timesteps': 100}, 'versions': {'python': '3.11'}}
@@ -165,7 +165,7 @@ def test_whatever_stands_in_a_config(data, tmp_path):
 
 
 @CASES
-@given(st.data())
+@given(data=st.data())
 def test_whatever_stands_in_a_log(data, tmp_path, capsys):
     content = data.draw(damaged(MONITOR.encode()))
     (tmp_path / '0.monitor.csv').write_bytes(content)
@@ -209,3 +209,15 @@ def test_environments_of_another_kind(no_training, chdir):
         del gym.registry['OnlyVector-v0']
     status, err = ends_of(['--env=GymV21Environment-v0'])
     assert (status, err) == (2, "error: gymnasium has no environment 'GymV21Environment-v0'\n")
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(small_disk, tmp_path):
+    with small_disk(tmp_path / 'disk', '1m'), logger.scoped_configure(str(tmp_path / 'log'), ['log']):
+        keeper = Keeper(str(tmp_path / 'disk/checkpoints'))
+        assert keeper.write(1, lambda: {'a': np.arange(5.)})
+        (tmp_path / 'disk/other').write_bytes(b'\0' * 900_000)
+        assert not keeper.write(2, lambda: {'a': np.zeros(50_000)})
+        path, = (tmp_path / 'disk/checkpoints').iterdir()
+        np.testing.assert_array_equal(read_state(str(path))['run']['a'], np.arange(5.))
+        log = (tmp_path / 'log/log.txt').read_text()
+    assert log.count('Checkpoints cannot be written') == 1 and 'No space left on device' in log

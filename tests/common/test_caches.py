@@ -1,5 +1,4 @@
 """What is wrong with a cache costs a compilation and a line, never the run."""
-import contextlib
 import os
 import subprocess
 import sys
@@ -107,19 +106,7 @@ def test_other_flags_stay(tmp_path, monkeypatch):
     assert caches.folder_in_use() == '/mine'
 
 
-@contextlib.contextmanager
-def small_disk(folder, size):
-    folder.mkdir()
-    if subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(folder)],
-                      capture_output=True).returncode:
-        pytest.skip('a file system cannot be mounted here')
-    try:
-        yield
-    finally:
-        subprocess.run(['umount', '-l', str(folder)], check=True)
-
-
-def test_a_full_disk_is_a_line(tmp_path):
+def test_a_full_disk_is_a_line(small_disk, tmp_path):
     with small_disk(tmp_path / 'cache', '1m'):
         value, log = compile_there(tmp_path)
     assert 'the disk is full' in log
