@@ -61,6 +61,7 @@ def train(args: argparse.Namespace, extra_args: dict[str, Any]) -> tuple[Any, Ve
     else:
         if alg_kwargs.get('network') is None:
             alg_kwargs['network'] = get_default_network(env_type)
+    options.check_spaces(alg_kwargs, env, args)
     options.complete(alg_kwargs, learn, env.action_space)
     options.say_images(args, alg_kwargs, env.observation_space)
 
@@ -105,6 +106,7 @@ def get_env_type(args: argparse.Namespace) -> tuple[str, str]:
     name = tasks.find(env_id)
 
     if args.env_type is not None:
+        tasks.check_type(args.env_type)
         return args.env_type, env_id
 
     # there may be more of them since the import

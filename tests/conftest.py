@@ -1,4 +1,5 @@
 """Fixtures shared by all tests."""
+import contextlib
 import os
 import pathlib
 import shutil
@@ -58,3 +59,20 @@ def mpirun(tmp_path_factory):
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     return run
+
+
+@pytest.fixture
+def small_disk():
+    """small_disk(folder, size): a context in which the folder is a file system of that size; the test is skipped where
+    none can be mounted."""
+    @contextlib.contextmanager
+    def mounted(folder, size):
+        folder.mkdir()
+        if subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(folder)],
+                          capture_output=True).returncode:
+            pytest.skip('a file system cannot be mounted here')
+        try:
+            yield
+        finally:
+            subprocess.run(['umount', '-l', str(folder)], check=True)
+    return mounted

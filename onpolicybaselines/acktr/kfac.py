@@ -16,7 +16,7 @@ from onpolicybaselines.common import tf_util as U
 from onpolicybaselines.common.compiled import to_numpy
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.gradients import check_finite_parts, clip_by_global_norm
-from onpolicybaselines.common.keywords import Positive, check_ranges, nearest
+from onpolicybaselines.common.keywords import Count, Positive, check_ranges, nearest
 from onpolicybaselines.common.math_util import unflatten_vector
 from onpolicybaselines.common.mpi_world import check_synced
 from onpolicybaselines.common.state import State, check_shapes
@@ -65,8 +65,8 @@ class KfacOptimizer:
     """
 
     def __init__(self, learning_rate: float | Callable[[], float] = 0.01, momentum: float = 0.9,
-                 clip_kl: Positive[float] = 0.01, kfac_update: Positive[int] = 2, stats_accum_iter: Positive[int] = 60,
-                 full_stats_init: bool = False, cold_iter: Positive[int] = 100,
+                 clip_kl: Positive[float] = 0.01, kfac_update: Count = 2, stats_accum_iter: Count = 60,
+                 full_stats_init: bool = False, cold_iter: Count = 100,
                  cold_lr: float | Callable[[], float] | None = None, is_async: bool = False, async_stats: bool = False,
                  epsilon: Positive[float] = 1e-2, stats_decay: float = 0.95, blockdiag_bias: bool = False,
                  channel_fac: bool = False, factored_damping: bool = False, approxT2: bool = False,

@@ -1,4 +1,6 @@
 """Checks that end in one line which names the fault and its place."""
+from collections.abc import Sequence
+
 import numpy as np
 
 from onpolicybaselines.common.errors import UsageError
@@ -63,3 +65,37 @@ def check_single(num_envs: int) -> None:
     if num_envs > 1:
         raise UsageError(f'acktr_cont plays whole episodes in one environment per rank, not {num_envs}: for more '
                          'use mpirun -np N, or --alg=acktr')
+
+
+def check_images(scope: str, shape: Sequence[int], rf: int, pad: str, channel_ax: int) -> None:
+    """Raise UsageError for observations that a convolution, of the layer `scope`, cannot take for images: of three
+    dimensions, channels on channel_ax - 1, and no smaller than its filters of rf x rf unless `pad` makes up for it."""
+    if len(shape) != 3:
+        raise UsageError(f'networks of convolutions are for images [height, width, channels], not for observations of '
+                         f'shape {tuple(shape)}: use --network=mlp')
+    sides = [side for i, side in enumerate(shape) if i != channel_ax - 1]
+    if min(sides) < rf and pad == 'VALID':
+        raise UsageError(f'images of {" x ".join(map(str, sides))} are too small for the filters of {rf} x {rf} of the '
+                         f'layer {scope!r}: use another network, such as --network=conv_only or mlp')
+
+
+def check_convs(convs: Sequence[Sequence[int]]) -> None:
+    """Raise UsageError unless they are (number of filters, filter size, stride), all positive, of one layer or more."""
+    if not len(convs) or not all(len(layer) == 3 and all(1 <= number <= 4096 for number in layer) for layer in convs):
+        raise UsageError(f'convs={convs!r} must be (filters, filter size, stride), each from 1 to 4096, of at least '
+                         'one layer')
+
+
+def check_size(what: str, shape: Sequence[int] | None) -> None:
+    """Raise UsageError for a space of arrays without an entry."""
+    if shape is not None and 0 in shape:
+        raise UsageError(f'{what} of shape {tuple(shape)} hold nothing: there is nothing to learn')
+
+
+def check_columns(*extra: str) -> None:
+    """Raise UsageError if names of columns beside those of every episode, r, l and t, are among them, or twice."""
+    columns = ['r', 'l', 't', *extra]
+    for name in extra:
+        if columns.count(name) > 1:
+            raise UsageError(f'the keyword {name!r} of a Monitor would overwrite its column of the same name: give the '
+                             'entry of the info another name')

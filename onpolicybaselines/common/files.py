@@ -14,6 +14,7 @@ from onpolicybaselines.common.errors import UsageError
 
 _META = '__meta__'
 TEMPORARY = '.tmp'  # ends the name of a file that is being written
+COUNTS = ('count', 'n', 'S', 'sumsq')  # of filters: what has been seen, and sums of squares
 NO_FILE = 'it is no file, and is not replaced by one'
 
 
@@ -102,12 +103,17 @@ def read_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
 
 def check_fits(path: str, meta: dict, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
     """Raise UsageError, naming the first fault, if the arrays `found` in a file have not the names and shapes of those
-    `expected`."""
+    `expected`, or hold numbers that no run leaves: not finite, or counts below 0."""
     here, there = ({name: np.shape(value) for name, value in arrays.items()} for arrays in (expected, found))
     for name in {**here, **there}:
         if here.get(name) != there.get(name):
             raise UsageError(f'{path!r} does not fit this policy: {name} is {there.get(name, "missing")} in the file '
                              f'and {here.get(name, "missing")} here; it was saved with {meta.get("spec")}')
+    for name, value in found.items():
+        if not np.isfinite(value).all():
+            raise UsageError(f'{path!r} is damaged: {name} has numbers that are not finite')
+        if name.rpartition('/')[-1] in COUNTS and np.any(value < 0):
+            raise UsageError(f'{path!r} is damaged: {name} is negative, and counts')
 
 
 def _is_numeric(array):

@@ -13,9 +13,12 @@ import numpy as np
 from llvmlite import ir
 from numba import carray
 from numba.core import cgutils
+from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.core.types import float64, int64, voidptr
 from numba.extending import intrinsic, register_jitable
+
+from onpolicybaselines import logger
 
 
 @intrinsic
@@ -81,7 +84,25 @@ def digest(*contents: bytes) -> str:
 
 def _cached(compile, signature, python, options):
     options = {'error_model': 'numpy', **options}
+    return cached(python, lambda **cache: compile(signature, **cache, **options)(python))
+
+
+def cached(python: Callable, compile: Callable) -> Any:
+    """compile(cache=True), what numba makes of `python`; where its cache is damaged, compiled anew, and where there is
+    no folder or the disk is full without a cache, with a line in the log."""
     try:
-        return compile(signature, cache=True, **options)(python)
-    except Exception:  # of the cache: no folder, a full disk, a damaged file; of the compiler, it comes again
-        return compile(signature, **options)(python)
+        return compile(cache=True)
+    except Exception as e:  # of the cache; of the compiler, it comes again
+        fault = ' '.join(f'{type(e).__name__}: {e}'.split())
+    try:
+        FunctionCache(python).flush()
+        compiled = compile(cache=True)
+    except Exception:
+        compiled = compile()
+    if not _said:
+        _said.append(fault)
+        logger.log(f"numba's cache cannot be used ({fault}): compiling anew; NUMBA_CACHE_DIR moves it")
+    return compiled
+
+
+_said: list[str] = []

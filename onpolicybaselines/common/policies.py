@@ -12,7 +12,7 @@ from onpolicybaselines.common import tf_util
 from onpolicybaselines.common.distributions import PdType
 from onpolicybaselines.common.files import check_fits
 from onpolicybaselines.common.models import get_network_builder
-from onpolicybaselines.common.policy import PolicyAndValues, check_networks, describe, share_keywords
+from onpolicybaselines.common.policy import PolicyAndValues, check_networks, check_spec, describe, share_keywords
 from onpolicybaselines.common.tf_util import adjust_shape
 from onpolicybaselines.common.vec_env.statistics import complete, normalizer_of
 
@@ -69,6 +69,7 @@ class PolicyWithValue(PolicyAndValues):
         arrays, meta = tf_util.load_variables(load_path)
         arrays = complete(self.normalizer, arrays)
         check_fits(load_path, meta, arrays, self.arrays())
+        check_spec(load_path, meta, self.spec)
         self.set_arrays(arrays)
 
 def build_policy(env: gym.Env, policy_network: str | Callable, value_network: str | Callable | None = None,

@@ -1,6 +1,7 @@
 """What a policy is, as functions of observations and of its variables: below `policies.PolicyWithValue`."""
 import contextlib
 import functools
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,10 +12,10 @@ import tensorflow as tf
 from onpolicybaselines.a2c.utils import fc
 from onpolicybaselines.common import actors, models, tf_util
 from onpolicybaselines.common.actors.families import head as head_of
-from onpolicybaselines.common.distributions import FAMILY_SIZES, Pd, PdType, make_pdtype
+from onpolicybaselines.common.distributions import FAMILY_SIZES, POLICIES, Pd, PdType, make_pdtype
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.input import encode_observation, observation_placeholder
-from onpolicybaselines.common.keywords import check_choice, check_ranges, split_keywords
+from onpolicybaselines.common.keywords import check_choice, check_ranges, keywords_of, split_keywords
 from onpolicybaselines.common.models import get_network_builder
 from onpolicybaselines.common.state import State, check_shapes, generator_state, set_generator_state
 from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0
@@ -268,6 +269,27 @@ def describe(**arguments) -> dict[str, Any]:
             return 'custom'
         return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
     return {name: jsonable(value) for name, value in arguments.items()}
+
+
+def check_spec(path: str, meta: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    """Raise UsageError if the model in a file was asked for otherwise than by `spec`, so that the same variables would
+    be another function, by another activation, say. Functions of a user's cannot be told apart."""
+    there = meta.get('spec')
+    if not isinstance(there, Mapping):
+        raise UsageError(f'{path!r} does not say which policy it is of')
+    here, there = ({**_defaults(spec), **{name: value for name, value in spec.items() if value is not None}}
+                   for spec in (spec, there))
+    for name in sorted(here.keys() & there.keys()):
+        if 'custom' not in (here[name], there[name]) and json.dumps(here[name]) != json.dumps(there[name]):
+            raise UsageError(f'{path!r} does not fit: {name} is {there[name]!r} in the file and {here[name]!r} here')
+
+
+def _defaults(spec):
+    """What the keywords of network and policy are where a description does not have them."""
+    builders = [models.mapping.get(spec.get('network')), POLICIES.get(spec.get('policy') or 'gaussian')]
+    defaults = {name: p.default for builder in builders if builder for name, p in keywords_of(builder).items()
+                if not (p.default is p.empty or callable(p.default))}
+    return {'policy': 'gaussian', 'value_network': 'shared', **defaults}
 
 
 def share_keywords(policy_kwargs: Mapping[str, Any], policy_network: str | Callable, ac_space: gym.Space,

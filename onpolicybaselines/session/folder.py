@@ -182,8 +182,13 @@ def check_unchanged(config: Mapping[str, Any], args: argparse.Namespace, options
 
 
 def save_model(model: Any, save_path: str | None) -> None:
-    """Write the model where it is asked for, or into the folder of the run; the log says where."""
+    """Write the model where it is asked for, or into the folder of the run; the log says where. Raises UsageError, one
+    line, if it cannot be."""
     save_path = osp.join(logger.get_dir(), MODEL) if save_path is None else osp.expanduser(save_path)
     if rank() == 0:
-        model.save(save_path)
+        try:
+            model.save(save_path)
+        except OSError as e:
+            raise UsageError(f'cannot save the model to {save_path} ({e.strerror}): make room, and --resume with '
+                             f'--log_path={logger.get_dir()} saves it, from the last checkpoint') from None
         logger.log(f'Saved the model to {save_path}')

@@ -4,10 +4,12 @@ They are read from the source of what takes them, so that `--help` and bad input
 and policies that a user's module adds are known because it has imported what it adds them to.
 """
 import inspect
+import json
 import sys
 import textwrap
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping
+from types import NoneType
 from typing import Any
 
 import gymnasium as gym
@@ -23,6 +25,7 @@ from onpolicybaselines.common.keywords import (
     constant,
     declared,
     describe,
+    fits,
     is_expressible,
     is_switch,
     keywords_of,
@@ -33,6 +36,7 @@ from onpolicybaselines.common.keywords import (
     table,
 )
 from onpolicybaselines.common.log_files import give_up_stdout
+from onpolicybaselines.common.vec_env import VecEnv
 from onpolicybaselines.session.start import package_of
 
 Parameters = dict[str, inspect.Parameter]
@@ -97,16 +101,52 @@ def _policy(name):
 
 def chosen(args: Namespace) -> dict[str, Any]:
     """Keywords that come from a loaded model, and the policy that is asked for. Raises UsageError."""
-    kwargs = {}
-    if args.load_path:
-        _, meta = read_arrays(args.load_path)
-        spec = meta.get('spec')
-        if not isinstance(spec, dict):
-            raise UsageError(f'{args.load_path!r} is not a model file written by --save_path (it names no policy)')
-        if ('network' in spec) is not _takes_network(declared_learn(args.alg)):
-            raise UsageError(f'{args.load_path!r} does not fit --alg={args.alg}: it is of another algorithm')
-        kwargs = {name: value for name, value in spec.items() if value not in (None, 'custom')}
+    kwargs = {name: value for name, value in _spec(args).items() if value not in (None, 'custom')}
     return kwargs if args.policy is None else {**kwargs, 'policy': args.policy}
+
+
+def _spec(args):
+    """How the loaded model was asked for, {} without one. Raises UsageError where the file does not say it rightly."""
+    if args.load_path is None:
+        return {}
+    _, meta = read_arrays(args.load_path)
+    spec = meta.get('spec')
+    if not isinstance(spec, dict):
+        raise UsageError(f'{args.load_path!r} is not a model file written by --save_path (it names no policy)')
+    if ('network' in spec) is not _takes_network(declared_learn(args.alg)):
+        raise UsageError(f'{args.load_path!r} does not fit --alg={args.alg}: it is of another algorithm')
+    for name in ('network', 'policy'):
+        if not isinstance(spec.get(name), (str, NoneType)):
+            raise UsageError(f'{args.load_path!r} is damaged: its {name} is {spec[name]!r}')
+    parameters = known(declared_learn(args.alg), {**spec, 'network': _unless_custom(spec.get('network'))})
+    for name, value in spec.items():
+        if name in parameters and value not in (None, 'custom') and not fits(value, parameters[name].annotation):
+            raise UsageError(f'{args.load_path!r} is damaged: its {name} is {value!r}, expected '
+                             f'{describe(parameters[name].annotation)}')
+    return spec
+
+
+def _unless_custom(name):
+    return None if name == 'custom' else name
+
+
+def _check_agreement(args, extra_args):
+    """Raise UsageError for an option by which the loaded model would be another function."""
+    spec = _spec(args)
+    asked = {**extra_args, **{name: getattr(args, name) for name in ('network', 'policy') if getattr(args, name)}}
+    defaults = {'policy': 'gaussian', 'value_network': 'shared', **{
+        name: p.default for name, p in known(declared_learn(args.alg), chosen(args)).items()
+        if name not in learn_keywords(declared_learn(args.alg))}}
+    for name in asked.keys() & {*spec, *(defaults if spec else ())}:
+        there = defaults.get(name) if spec.get(name) is None else spec[name]
+        if there != 'custom' and asked[name] is not None and not _same(asked[name], there):
+            raise UsageError(f'--{name}={asked[name]} does not fit {args.load_path!r}, whose {name} is {there}: leave '
+                             'it out')
+
+
+def _same(one, other):
+    """Whether two values are the same in JSON, whose tuples are lists."""
+    return json.dumps(one) == json.dumps(other) or one == other
 
 
 def known(learn: Callable, kwargs: Mapping[str, Any]) -> Parameters:
@@ -131,6 +171,7 @@ def check(args: Namespace, learn: Callable, defaults: Mapping[str, Any], default
           extra_args: Mapping[str, Any]) -> None:
     """Raise UsageError for values that the algorithm, its network or its policy will refuse, as far as they are known
     before there is an environment."""
+    _check_agreement(args, extra_args)
     values = {**{name: p.default for name, p in learn_keywords(learn).items()},
               **_asked(args, defaults, default_network), **extra_args}
     takers = [learn, _policy(values.get('policy')), *([_network(values['network'])] if _takes_network(learn) else [])]
@@ -138,7 +179,7 @@ def check(args: Namespace, learn: Callable, defaults: Mapping[str, Any], default
         check_ranges(taker, values)
     if args.alg == 'trpo_mpi':
         check_divides(args.num_env, timesteps_per_batch=values['timesteps_per_batch'])
-        check_one_limit(total_timesteps=args.num_timesteps, max_episodes=values['max_episodes'],
+        check_one_limit(num_timesteps=args.num_timesteps, max_episodes=values['max_episodes'],
                         max_iters=values['max_iters'])
     elif args.alg == 'acktr_cont':
         check_single(args.num_env)
@@ -168,7 +209,19 @@ def _owner_hint(name):
     """Which other policy or network a keyword belongs to."""
     owners = [f'--policy={p}' for p in _policies() if name in policy_keywords(p)]
     owners += [f'--network={n}' for n in _networks() if name in network_keywords(n)]
+    if name in keywords_of(declared('a2c.utils', 'conv')):
+        return ' here: it is a keyword of single convolutions, for use as a library'
     return f' here: it goes with {" or ".join(owners)}' if owners else ''
+
+
+def check_spaces(alg_kwargs: Mapping[str, Any], env: VecEnv, args: Namespace) -> None:
+    """Raise UsageError for a loaded model of other actions, and have a line in the log if images go to a network that
+    takes each of their numbers for an observation of its own."""
+    if alg_kwargs.get('policy') and args.policy is None and not isinstance(env.action_space, gym.spaces.Box):
+        raise UsageError(f'{args.load_path!r} does not fit --env={args.env}: it is of a policy for continuous actions')
+    if len(env.observation_space.shape or ()) == 3 and alg_kwargs.get('network') in ('mlp', 'lstm', 'lnlstm'):
+        logger.warn(f'Observations of shape {env.observation_space.shape} look like images, of which '
+                    f'--network={alg_kwargs["network"]} flattens the numbers; --network=cnn is for images')
 
 
 def complete(alg_kwargs: dict[str, Any], learn: Callable, action_space: gym.Space) -> None:

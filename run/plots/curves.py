@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import textwrap
-import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -92,7 +91,7 @@ def _load_runs(folder):
     for name in sorted(finished_in(folder), key=lambda name: int(name.rpartition('_')[-1])):
         try:
             runs.append(_load_run(os.path.join(folder, name)))
-        except (OSError, EOFError, zlib.error, ValueError, LookupError, monitor.LoadMonitorResultsError) as e:
+        except (ValueError, TypeError, LookupError, monitor.LoadMonitorResultsError) as e:
             print(f'left out: {os.path.join(folder, name)}: {e}', file=sys.stderr)
     return runs
 

@@ -11,6 +11,7 @@ import gymnasium
 from gymnasium.vector.utils import batch_space
 
 from onpolicybaselines.common.env_state import env_state, set_env_state
+from onpolicybaselines.common.errors import EnvironmentFault
 from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.vec_env import VecEnv
@@ -51,6 +52,8 @@ class ChildEnvs(gymnasium.Env):
             if self.venv is None:
                 raise RuntimeError('the environment could not be made:\n' + self.error)
             return self._batch(self.venv.reset()), {}
+        except EnvironmentFault as fault:
+            return self.observation_space.sample(), {'error': fault}
         except Exception:
             return self.observation_space.sample(), {'error': traceback.format_exc()}
 
@@ -59,6 +62,8 @@ class ChildEnvs(gymnasium.Env):
         try:
             obs, *rest = self.venv.step(actions)
             return self._batch(obs), 0., False, False, {'step': tuple(rest)}
+        except EnvironmentFault as fault:
+            return self.observation_space.sample(), 0., False, False, {'error': fault}
         except Exception:
             return self.observation_space.sample(), 0., False, False, {'error': traceback.format_exc()}
 

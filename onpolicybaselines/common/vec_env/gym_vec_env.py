@@ -7,8 +7,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import DictInfoToList
 
+from onpolicybaselines.bench.monitor import Monitor
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
-from onpolicybaselines.common.vec_env.steps import Obs, Step, end_of_episode
+from onpolicybaselines.common.vec_env.steps import Obs, Step, check_observation, end_of_episode, reset_of
 from onpolicybaselines.common.vec_env.util import copy_obs_dict, dict_to_obs, obs_space_info, obs_to_dict
 from onpolicybaselines.common.vec_env.vec_env import AlreadySteppingError, NotSteppingError, VecEnv
 from onpolicybaselines.common.wrappers import ClipActionsWrapper
@@ -59,10 +60,9 @@ class GymVecEnv(VecEnv):
         obs, rews, terminated, truncated, infos = DictInfoToList(self.venv).step(self.actions)
         dones = np.logical_or(terminated, truncated)
         for i in np.flatnonzero(dones):
-            info, reset_info = infos[i]['final_info'], infos[i]
-            if 'episode' in reset_info:  # from gymnasium.wrappers.vector.RecordEpisodeStatistics
-                info['episode'] = reset_info['episode']
-            infos[i] = end_of_episode(info, reset_info['final_obs'], terminated[i], truncated[i])
+            # an 'episode' beside them would be that of gymnasium.wrappers.vector.RecordEpisodeStatistics, which counts
+            # wrongly where environments are reset in the same step
+            infos[i] = end_of_episode(infos[i]['final_info'], infos[i]['final_obs'], terminated[i], truncated[i])
         return self._copy_obs(obs), np.array(rews, np.float64), dones, infos
 
     def close_extras(self) -> None:
@@ -74,7 +74,8 @@ class GymVecEnv(VecEnv):
         return list(self.venv.render())
 
     def _copy_obs(self, obs: Any) -> Obs:
-        """`obs` in arrays of its own: VectorEnv may overwrite its arrays in the next step."""
+        """`obs` in arrays of its own: VectorEnv may overwrite its arrays in the next step. Raises EnvironmentFault."""
+        check_observation(self.observation_space, obs, (self.num_envs,))
         return dict_to_obs(copy_obs_dict(obs_to_dict(obs)))
 
 
@@ -90,11 +91,22 @@ def as_vec_env(env: Any, seed: int | None = None, make: Callable[[list], VecEnv]
     if all(hasattr(env, name) for name in ('num_envs', 'step_async', 'step_wait')):
         return env
     if isinstance(env, gymnasium.Env):
-        env.reset(seed=seed)
-        env.action_space.seed(seed)
+        if seed is not None:
+            _seed(env, seed)
         return make([lambda: env if _clips_actions(env) else ClipActionsWrapper(env)])
     raise TypeError('env must be a VecEnv, a gymnasium.vector.VectorEnv or a gymnasium.Env, got %s: an id is turned '
                     'into an environment by gymnasium.make(id)' % type(env).__name__)
+
+
+def _seed(env: gymnasium.Env, seed: int) -> None:
+    """By a reset, as gymnasium has it; to a Monitor that lets none happen within an episode it is not the begin of one.
+    """
+    reset_of(env, seed=seed)
+    env.action_space.seed(seed)
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, Monitor):
+            env.needs_reset = True
+        env = env.env
 
 
 def _clips_actions(env: gymnasium.Env) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from onpolicybaselines.common.env_state import NoStateError
+from onpolicybaselines.common.errors import EnvironmentFault
 from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env.children import ChildEnvsFn, ChildError
 from onpolicybaselines.common.vec_env.steps import Obs, Step
@@ -126,11 +127,13 @@ class SubprocVecEnv(VecEnv):
                 raise answer
         return answers
 
-    def _raise_first_error(self, errors: Sequence[str | None]) -> None:
+    def _raise_first_error(self, errors: Sequence[str | EnvironmentFault | None]) -> None:
         for i, error in enumerate(errors):
+            which = f'environment {i}' if self.in_series == 1 else \
+                f'one of environments {i * self.in_series} to {(i + 1) * self.in_series - 1}'
+            if isinstance(error, EnvironmentFault):
+                raise EnvironmentFault(f'{which}: {error}')
             if error is not None:
-                which = f'environment {i}' if self.in_series == 1 else \
-                    f'one of environments {i * self.in_series} to {(i + 1) * self.in_series - 1}'
                 raise RuntimeError(f'{which} failed in its process:\n{error}')
 
     @contextlib.contextmanager
