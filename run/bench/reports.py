@@ -213,9 +213,7 @@ def _plot_cost(medians, path):
 
 CHECKPOINTS = {  # case: options of the command line, and whether TensorFlow has one core
     'trpo_mpi, Gaussian, Hopper-v5': ({'env': 'Hopper-v5'}, True),
-    'trpo_mpi, GMM K=5, Hopper-v5': ({'env': 'Hopper-v5', 'policy': 'gmm', 'gmm_components': 5}, True),
     'trpo_mpi, flow, Hopper-v5': ({'env': 'Hopper-v5', 'policy': 'flow'}, True),
-    'trpo_mpi, Gaussian, Humanoid-v5': ({'env': 'Humanoid-v5'}, True),
     'acktr_cont, Gaussian, Hopper-v5': ({'alg': 'acktr_cont', 'env': 'Hopper-v5'}, True),
     'acktr, 16 x CartPole-v1': ({'alg': 'acktr', 'env': 'CartPole-v1', 'num_env': 16}, True),
     'a2c, 16 x CartPole-v1': ({'alg': 'a2c', 'env': 'CartPole-v1', 'num_env': 16}, True),
