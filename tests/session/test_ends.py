@@ -1,4 +1,5 @@
 """Runs of the command line that are ended from outside, and go on."""
+import contextlib
 import csv
 import os
 import random
@@ -97,6 +98,10 @@ def kill_and_resume(folder, alg, ranks, seconds, np_random):
     checkpoints = folder / 'checkpoints'
     before = _half_written(checkpoints)
     process = start(ranks, *goes_on(alg, folder))
+    victims = [process.pid]
+    if ranks > 1:  # to be known in advance: a checkpoint is written in milliseconds
+        assert until(lambda: len(_ranks_of(process.pid)) == ranks, process)
+        victims = _ranks_of(process.pid)
     if seconds is None:
         wanted, seen = np_random.randrange(1, 6), set()
 
@@ -112,8 +117,8 @@ def kill_and_resume(folder, alg, ranks, seconds, np_random):
         code, err = finish(process)
         assert code == 0, err
         return None
-    victims = _ranks_of(process.pid) if ranks > 1 else [process.pid]
-    os.kill(np_random.choice(victims or [process.pid]), signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # a rank that has just ended
+        os.kill(np_random.choice(victims), signal.SIGKILL)
     finish(process)
     return max(found(checkpoints), default=0), bool(_half_written(checkpoints) - before)
 
