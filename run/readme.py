@@ -84,9 +84,16 @@ def ranks() -> Table:
 def mpi() -> Table:
     """Calls and bytes of MPI."""
     return _bench('mpi').without('first rank: calls', 'last rank: calls', 'iteration, ms')
+
+
 def atari() -> Table:
     """Games from pixels against the emulator, and where an update's time goes."""
     return _bench('atari').without('spread')
+
+
+def checkpoints() -> Table:
+    """Time and bytes of a checkpoint."""
+    return _bench('checkpoints')
 
 
 def _bench(report):
@@ -174,7 +181,8 @@ def time_per_step(suite: str, title: str) -> Table:
 
 TABLES: dict[str, Callable[[], Table]] = {
     'TRPO on Hopper': trpo, 'continuous ACKTR': acktr_cont, 'speed': speed, 'profile': profile, 'startup': startup,
-    'ranks': ranks, 'mpi': mpi, 'games': atari, 'figure 1': fig1, 'figure 2, bandits': bandits, 'figure 2, ants': ants,
+    'ranks': ranks, 'mpi': mpi, 'games': atari, 'checkpoints': checkpoints,
+    'figure 1': fig1, 'figure 2, bandits': bandits, 'figure 2, ants': ants,
     'figure 3': functools.partial(finals, 'fig3'), 'figure 3, probabilities': fig3_probabilities,
     'observation filter': functools.partial(
         finals, 'filter_update', 'Gaussian', 'Gaussian, filter after', 'flow, Gauss–Newton',

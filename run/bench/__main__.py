@@ -16,6 +16,9 @@ acktr    where the time of a batch of continuous ACKTR goes: collecting 2500 ste
 atari    steps per second of a2c, acktr and trpo_mpi on Pong, with their defaults for games, against the emulator with
          the same wrappers; all cores, which games and TensorFlow share (the extra `atari`)
 cost     time of an update and memory against batch, action size, flow, network
+checkpoints
+         time and bytes of a checkpoint, and the part of the training time that they take by default, as on the command
+         line (the extra `atari`)
 """
 import argparse
 import json

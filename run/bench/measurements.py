@@ -4,7 +4,10 @@ import functools
 import json
 import os
 import resource
+import signal
+import statistics
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -279,8 +282,39 @@ def atari(alg: str, num_env: int, seconds: float = 8, threads: int | None = None
             **{f'phase {name}': total / updates for name, total in watch.seconds.items()}}
 
 
+def checkpoints(number: int = 5, **options) -> dict:
+    """Of the command line with these options, in a long run: seconds of a checkpoint, the median of `number` that come
+    one after each update; its bytes; and what part of the time they take by default, from the end of the first one,
+    which is written sooner than later ones, to the end of the second, `every` seconds."""
+    from onpolicybaselines import run
+    from onpolicybaselines.common.checkpoint import Keeper
+    write, spans, size = Keeper.write, [], 0
+
+    def timed(keeper, *args):
+        nonlocal size
+        begin = time.perf_counter()
+        written = write(keeper, *args)
+        spans.append((begin, time.perf_counter()))
+        size = keeper.bytes
+        if len(spans) == 2:
+            keeper.interval = 1
+        if len(spans) == 2 + number:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return written
+
+    Keeper.write = timed
+    os.environ['OPENAI_LOG_FORMAT'] = 'log,csv'
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(SystemExit):
+        run.main(['run', *(f'--{name}={value}' for name, value in options.items()), '--seed=0',
+                  '--num_timesteps=1000000000', f'--log_path={folder}'])
+    every = spans[1][1] - spans[0][1]
+    return {'seconds': statistics.median(end - begin for begin, end in spans[2:]), 'bytes': size, 'every': every,
+            'share': (spans[1][1] - spans[1][0]) / every}
+
+
 MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3, 'sb3_ppo': sb3_ppo, 'acktr': acktr, 'a2c': a2c,
-                'ppo2': ppo2, 'mpi': mpi, 'atari_raw': atari_raw, 'atari': atari}
+                'ppo2': ppo2, 'mpi': mpi, 'atari_raw': atari_raw, 'atari': atari,
+                'checkpoints': checkpoints}
 
 
 def measure_here(what: str, pin: bool, **options) -> None:

@@ -213,5 +213,27 @@ def _plot_cost(medians, path):
     figure.savefig(path, dpi=110)
 
 
+CHECKPOINTS = {  # case: options of the command line, and whether TensorFlow has one core
+    'trpo_mpi, Gaussian, Hopper-v5': ({'env': 'Hopper-v5'}, True),
+    'trpo_mpi, flow, Hopper-v5': ({'env': 'Hopper-v5', 'policy': 'flow'}, True),
+    'acktr_cont, Gaussian, Hopper-v5': ({'alg': 'acktr_cont', 'env': 'Hopper-v5'}, True),
+    'acktr, 16 x CartPole-v1': ({'alg': 'acktr', 'env': 'CartPole-v1', 'num_env': 16}, True),
+    'a2c, 16 x CartPole-v1': ({'alg': 'a2c', 'env': 'CartPole-v1', 'num_env': 16}, True),
+    'trpo_mpi, Pong': ({'env': 'PongNoFrameskip-v4'}, False),
+    'acktr, 16 x Pong': ({'alg': 'acktr', 'env': 'PongNoFrameskip-v4', 'num_env': 16}, False),
+    'a2c, 16 x Pong': ({'alg': 'a2c', 'env': 'PongNoFrameskip-v4', 'num_env': 16}, False),
+}
+
+
+def checkpoints(args: argparse.Namespace) -> None:
+    """Milliseconds and KiB of a checkpoint, and the part of the time that they take by default."""
+    record = Record(args, 'checkpoints')
+    medians = record.measure_in_turn({case: {'what': 'checkpoints', 'pin': pin, **options}
+                                      for case, (options, pin) in CHECKPOINTS.items()}, args.repeats)
+    record.table(('run', 'KiB', 'ms', 'one each, s', 'share of the time'),
+                 *((case, f'{r["bytes"] / 1024:.0f}', f'{1000 * r["seconds"]:.0f}', f'{r["every"]:.1f}',
+                    f'{r["share"]:.2%}') for case, r in medians.items()))
+
+
 REPORTS = {'speed': speed, 'startup': startup, 'profile': profile, 'acktr': acktr_profile, 'ranks': ranks, 'mpi': mpi,
-           'cost': cost, 'atari': atari}
+           'cost': cost, 'atari': atari, 'checkpoints': checkpoints}
