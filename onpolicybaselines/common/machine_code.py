@@ -2,20 +2,24 @@
 
 A function that is compiled twice, or into another one, may round differently; the same code does not.
 """
+import contextlib
+import fcntl
 import hashlib
 import pathlib
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import carray
-from numba.core import cgutils
+from numba.core import cgutils, event
 from numba.core.ccallback import CFunc
 from numba.core.types import float64, int64, voidptr
 from numba.extending import intrinsic, register_jitable
+
+from onpolicybaselines import logger
 
 
 @intrinsic
@@ -81,7 +85,34 @@ def digest(*contents: bytes) -> str:
 
 def _cached(compile, signature, python, options):
     options = {'error_model': 'numpy', **options}
-    try:
-        return compile(signature, cache=True, **options)(python)
-    except Exception:  # of the cache: no folder, a full disk, a damaged file; of the compiler, it comes again
-        return compile(signature, **options)(python)
+    with _compiling(python.__name__):
+        try:
+            return compile(signature, cache=True, **options)(python)
+        except Exception:  # of the cache: no folder, a full disk, a damaged file; of the compiler, it comes again
+            return compile(signature, **options)(python)
+
+
+@contextlib.contextmanager
+def _compiling(name: str) -> Iterator[None]:
+    """Around what numba compiles or has in its cache: a line in the log before it compiles. One process of a machine at
+    a time, so that of those that start together one compiles, and the others find its result.
+    """
+    with open(__file__, encoding='utf-8') as file, event.install_listener('numba:compile', _Announcement(name)):
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class _Announcement(event.Listener):
+    """The line before the first of the functions, each with its event, that `name` is made of."""
+
+    def __init__(self, name):
+        self.name, self.made = name, False
+
+    def on_start(self, event):
+        if not self.made:
+            self.made = True
+            logger.log(f'Compiling {self.name}: takes seconds, once on this machine')
+
+    def on_end(self, event):
+        pass
