@@ -20,10 +20,10 @@ print(function(one, 'int64(int64)')(3))
 
 def start(folder):
     """A process that compiles a function, or finds it in numba's cache in the folder."""
-    path = folder / 'one.py'
-    path.write_text(CODE)
-    environment = {**os.environ, 'NUMBA_CACHE_DIR': str(folder), 'OPENAI_LOGDIR': str(folder)}
-    return subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, text=True, env=environment)
+    (folder / 'in_a_file.py').write_text(CODE)
+    environment = {**os.environ, **dict.fromkeys(['PYTHONPATH', 'NUMBA_CACHE_DIR', 'OPENAI_LOGDIR'], str(folder))}
+    return subprocess.Popen([sys.executable, '-c', 'import in_a_file'], stdout=subprocess.PIPE, text=True,
+                            env=environment)
 
 
 def test_a_line_before_what_is_not_in_the_cache(tmp_path):
