@@ -2,17 +2,19 @@
 
 A function that is compiled twice, or into another one, may round differently; the same code does not.
 """
+import contextlib
+import fcntl
 import hashlib
 import pathlib
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import carray
-from numba.core import cgutils
+from numba.core import cgutils, event
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.core.types import float64, int64, voidptr
@@ -84,7 +86,8 @@ def digest(*contents: bytes) -> str:
 
 def _cached(compile, signature, python, options):
     options = {'error_model': 'numpy', **options}
-    return cached(python, lambda **cache: compile(signature, **cache, **options)(python))
+    with _compiling(python.__name__):
+        return cached(python, lambda **cache: compile(signature, **cache, **options)(python))
 
 
 def cached(python: Callable, compile: Callable) -> Any:
@@ -106,3 +109,29 @@ def cached(python: Callable, compile: Callable) -> Any:
 
 
 _said: list[str] = []
+
+
+@contextlib.contextmanager
+def _compiling(name: str) -> Iterator[None]:
+    """Around what numba compiles or has in its cache: a line in the log before it compiles. One process of a machine at
+    a time, so that of those that start together one compiles, and the others find its result.
+    """
+    with open(__file__, encoding='utf-8') as file, event.install_listener('numba:compile', _Announcement(name)):
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class _Announcement(event.Listener):
+    """The line before the first of the functions, each with its event, that `name` is made of."""
+
+    def __init__(self, name):
+        self.name, self.made = name, False
+
+    def on_start(self, event):
+        if not self.made:
+            self.made = True
+            logger.log(f'Compiling {self.name}: takes seconds, once on this machine')
+
+    def on_end(self, event):
+        pass
