@@ -1,4 +1,5 @@
 """What is wrong with a cache costs a compilation and a line, never the run."""
+import itertools
 import os
 import subprocess
 import sys
@@ -21,8 +22,8 @@ import numpy as np
 import tensorflow as tf
 from onpolicybaselines.common.compiled import compiled
 
-f = compiled(lambda x: tf.tanh(tf.matmul(x, tf.sin(x))) + tf.cumsum(x), tf.TensorSpec([8, 8]), xla=True)
-print(f(np.eye(8)).tobytes().hex(), f(np.ones((8, 8))).tobytes().hex())
+for f in (lambda x: tf.tanh(tf.matmul(x, tf.sin(x))), lambda x: tf.cumsum(x) / x, lambda x: tf.exp(x) @ x):
+    print(compiled(f, tf.TensorSpec([8, 8]), xla=True)(np.arange(64.).reshape(8, 8) + 1).tobytes().hex())
 """
 
 
@@ -45,8 +46,6 @@ def damage(path, how):
     content = path.read_bytes()
     if how == 'cut':
         path.write_bytes(content[:len(content) // 2])
-    elif how == 'flipped':
-        path.write_bytes(content[:-100] + bytes(byte ^ 255 for byte in content[-100:]))
     elif how == 'of others':
         path.write_text('shopping list\n')
     elif how == 'folder':
@@ -56,21 +55,17 @@ def damage(path, how):
 
 def test_damaged_files_of_xla_are_compiled_anew(tmp_path):
     value, log = compile_there(tmp_path)
-    assert 'compiling anew' not in log and entries(tmp_path)
-    assert compile_there(tmp_path)[0] == value
-    for how in ('cut', 'of others', 'folder'):
-        for path in entries(tmp_path):
-            damage(path, how)
-        again, log = compile_there(tmp_path)
-        assert again == value and log.count('compiling anew') == 1
-    # one that is damaged, and looks as if another process had just written it
+    assert 'compiling anew' not in log and len(entries(tmp_path)) == 3
+    for path, how in zip(entries(tmp_path), itertools.cycle(['cut', 'of others', 'folder'])):
+        damage(path, how)
+    again, log = compile_there(tmp_path)
+    assert again == value and log.count('compiling anew') == 1
+    # those that are damaged, and look as if another process had just written them
     for path in entries(tmp_path):
         damage(path, 'cut')
         Path(f'{path}{caches.DIGEST}').unlink()
     again, log = compile_there(tmp_path)
     assert again == value and log.count('compiling anew') == 1
-    again, log = compile_there(tmp_path)
-    assert again == value and 'compiling anew' not in log
 
 
 @pytest.mark.parametrize('environment', [
@@ -106,6 +101,7 @@ def test_other_flags_stay(tmp_path, monkeypatch):
     assert caches.folder_in_use() == '/mine'
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_line(small_disk, tmp_path):
     with small_disk(tmp_path / 'cache', '1m'):
         value, log = compile_there(tmp_path)

@@ -23,6 +23,7 @@ class Range(NamedTuple):
 
     def admits(self, value: float) -> bool:
         """Whether `value` is in it; NaN is in none."""
+        value = value.item() if isinstance(value, np.generic) else value  # a float32 cannot be compared with `high`
         return self.low < value <= self.high or self.including and value == self.low
 
 
