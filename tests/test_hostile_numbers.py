@@ -21,8 +21,8 @@ LEARN = {
     'trpo_mpi': functools.partial(trpo_mpi.learn, network='mlp', num_hidden=8, timesteps_per_batch=48,
                                   normalize_observations=True),
 }
-CONTINUOUS = [(alg, policy) for alg in LEARN for policy in ('gaussian', 'gmm', 'flow')]
-CASES = CONTINUOUS + [(alg, None) for alg in ('a2c', 'acktr', 'trpo_mpi')]
+CASES = [(alg, 'gaussian') for alg in LEARN] + [(alg, None) for alg in ('a2c', 'acktr', 'trpo_mpi')]
+CASES += [pytest.param(alg, policy, marks=pytest.mark.slow) for alg in LEARN for policy in ('gmm', 'flow')]
 
 
 class Hostile(gym.Env):
@@ -120,7 +120,7 @@ WHERE = {  # of what step: that of two batches of 48, of one of 8 (environment 1
                                        'ob': 'observation is {} at step 5 of the batch, environment 1: '})}
 
 
-@pytest.mark.parametrize('value', [np.nan, np.inf, 1e200])
+@pytest.mark.parametrize('value', [np.nan, *(pytest.param(x, marks=pytest.mark.slow) for x in (np.inf, 1e200))])
 @pytest.mark.parametrize('what', ['ob', 'rew'])
 @pytest.mark.parametrize('alg', LEARN)
 def test_what_is_not_finite_is_said_before_it_does_harm(alg, what, value):
@@ -142,7 +142,7 @@ def test_what_is_not_finite_is_said_before_it_does_harm(alg, what, value):
             np.testing.assert_array_equal(array, kept['arrays'][name])
 
 
-@pytest.mark.parametrize('alg', ['trpo_mpi', 'a2c'])
+@pytest.mark.parametrize('alg', ['a2c', pytest.param('trpo_mpi', marks=pytest.mark.slow)])
 def test_the_last_observation_of_a_batch_counts(alg):
     """It is the first of the next one, and what the value of the last step stands on."""
     env = SubprocVecEnv([functools.partial(Broken, 'ob', np.nan)])
@@ -151,6 +151,7 @@ def test_the_last_observation_of_a_batch_counts(alg):
     env.close()
 
 
+@pytest.mark.slow
 def test_native_steps_are_looked_at():
     env = gym.make('HalfCheetah-v5', forward_reward_weight=1e200)
     with pytest.raises(FloatingPointError, match='rew is too large for float32 at step 0 of the segment, '):

@@ -33,11 +33,10 @@ class RMSPropOptimizer:
         def apply(grads, learning_rate):
             ms = decay * self.ms + (1 - decay) * tf.square(grads)
             step = learning_rate * grads * tf.math.rsqrt(ms + epsilon)
-            good = tf.reduce_all(tf.math.is_finite(ms)) & tf.reduce_all(tf.math.is_finite(step))
-            if good:
-                self.ms.assign(ms)
-                for v, piece in zip(self._var_list, split_like(self._var_list, step), strict=True):
-                    v.assign_sub(piece)
+            good = tf.reduce_all(tf.math.is_finite(ms + step))
+            self.ms.assign(tf.where(good, ms, self.ms))
+            for v, piece in zip(self._var_list, split_like(self._var_list, tf.where(good, step, 0)), strict=True):
+                v.assign_sub(piece)
             return good
 
         self._apply = U.function(apply, tf.TensorSpec(self.ms.shape, dtype), tf.TensorSpec([], dtype))

@@ -24,7 +24,7 @@ def check_finite(whole: str | None, environments: bool = True, first: int = 0, *
     at = tuple(faults[name].tolist())
     array, place = np.asarray(arrays[name]), at[:1 + environments]
     where = 'in ' if whole is None else f'at step {first + at[0]} of {whole}, '
-    where += ', '.join([f'environment {at[1]}'] * environments + [f'rank {rank()}'] * (size() > 1))
+    where += ', '.join([f'environment {n}' for n in place[1:]] + [f'rank {rank()}'] * (size() > 1))
     value = str(array[place])
     if '\n' in value:
         value = f'{array[at]} in element {list(at[len(place):])}'
