@@ -144,8 +144,10 @@ def test_two_ranks_equal_numpy_on_the_joined_data(mpirun):
         comm = get_comm()
         batches = np.split(np.random.default_rng(0).standard_normal((33, 2)), [3, 9, 13, 20, 20])
         rms = RunningMeanStd(epsilon=0.0, shape=(2,))
+        far = RunningMeanStd(shape=(2,))
         for i in range(3):
             rms.update(batches[2 * i + comm.rank])
+            far.update(1e4 + batches[2 * i + comm.rank])
         before = rms.state()
         try:
             rms.update(np.full((2, 2), np.nan if comm.rank == 1 else 1.0))
@@ -153,15 +155,20 @@ def test_two_ranks_equal_numpy_on_the_joined_data(mpirun):
             error = str(e)
         assert all((before[key] == rms.state()[key]).all() for key in before)
         mean, std = rms.mean.numpy().tolist(), rms.std.numpy().tolist()
-        results = comm.gather([mean, std, float(before['count']), error])
+        results = comm.gather([mean, std, float(before['count']), error, [x.tolist() for x in far.state().values()]])
         if comm.rank == 0:
             print(json.dumps(results))
     """)
     assert result.returncode == 0, result.stderr
     results = json.loads(result.stdout)
     assert results[0] == results[1]
-    mean, std, count, error = results[0]
+    mean, std, count, error, far = results[0]
     x = np.random.default_rng(0).standard_normal((33, 2))
     np.testing.assert_allclose(mean, x.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(std, x.std(axis=0), rtol=1e-6)
+    alone = RunningMeanStd(shape=(2,))
+    for batch in np.split(1e4 + x, [9, 20]):
+        alone.update(batch)
+    for value, want in zip(far, alone.state().values(), strict=True):
+        np.testing.assert_allclose(value, want, rtol=1e-10)
     assert count == 33 and 'element(s) [0, 1]' in error
