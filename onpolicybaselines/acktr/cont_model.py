@@ -111,8 +111,9 @@ def step_one(env: VecEnv, ac: np.ndarray, t: int) -> tuple[np.ndarray, float, bo
 def check_step(t: int, ob: np.ndarray, rew: float = 0.) -> None:
     """Raise FloatingPointError if the reward of step t of an episode, or the observation after it, is not finite; no
     filter has seen them yet."""
-    rew = float(rew)
-    if not float(ob.dot(ob)) + rew * rew < 1e76:  # its root is as large as float32 may be; NaN is less than nothing
+    with np.errstate(over='ignore'):
+        square = float(ob.dot(ob)) + float(rew) * float(rew)
+    if not square < 1e76:  # numbers that float32 holds, mostly; NaN is less than nothing
         check_finite('an episode', environments=False, first=t, reward=np.array([rew]))
         check_finite('an episode', environments=False, first=t + 1, observation=ob[np.newaxis])
 

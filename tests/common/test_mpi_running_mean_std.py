@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from onpolicybaselines.common import models
 from onpolicybaselines.common.mpi_running_mean_std import RunningMeanStd
 
 
@@ -58,24 +57,14 @@ def test_an_offset_costs_no_precision(offset, std, sizes):
         rms.update(batch)
     x = np.concatenate(batches)
     state = rms.state()
-    if offset > 100 * std:
-        np.testing.assert_allclose(state['mean'], x.mean(axis=0), rtol=1e-12)
+    if abs(offset) > 100 * std:
+        np.testing.assert_allclose(state['mean'], x.mean(axis=0), rtol=1e-12, atol=1e-4 * std)
         np.testing.assert_allclose(rms.std.numpy(), x.std(axis=0), rtol=1e-3 if len(x) < 2000 else 1e-4)
     else:  # the prior counts, as upstream's
         meansq = (np.square(x).sum(axis=0) + 1e-2) / (len(x) + 1e-2)
         mean = x.sum(axis=0) / (len(x) + 1e-2)
         np.testing.assert_allclose(state['mean'], mean, rtol=1e-12)
         np.testing.assert_allclose(state['var'], meansq - np.square(mean), rtol=1e-7)
-
-
-def test_what_policies_see_of_an_offset_is_right():
-    """In float32, whose step at 1e4 is 1e-3."""
-    x = 1e4 + np.random.default_rng(0).standard_normal((2000, 3))
-    normalise, rms = models._normalize_clip_observation(tf.TensorSpec([None, 3]))
-    for batch in np.split(x, 20):
-        rms.update(batch)
-    y = np.clip((x - x.mean(axis=0)) / x.std(axis=0), -5, 5)
-    np.testing.assert_allclose(normalise(tf.constant(x, tf.float32)), y, atol=2e-3)
 
 
 def test_states_of_earlier_revisions_are_taken():

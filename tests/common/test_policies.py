@@ -481,6 +481,18 @@ def test_save_and_load(envs, name, policy, dtype, tmp_path):
         np.testing.assert_array_equal(saved.ob_rms.std, loaded.ob_rms.std)
 
 
+def test_what_a_policy_sees_of_an_offset_is_right(envs):
+    """In float32, whose step at 1e4 is 1e-3."""
+    x = 1e4 + np.random.default_rng(0).standard_normal((2000, 11))
+    pi = make(envs['hopper'], normalize=True)
+    for rows in np.split(x, 20):
+        pi.ob_rms.update(rows)
+    y = np.clip((x - x.mean(axis=0)) / x.std(axis=0), -5, 5)
+    np.testing.assert_allclose(pi.encoded(x), y, atol=2e-3)
+    with pi._store.as_default():
+        np.testing.assert_allclose(pi._encode(tf.constant(x, tf.float32)), y, atol=2e-3)
+
+
 def test_files_of_earlier_revisions_have_sums_for_a_filter(envs, tmp_path):
     path = str(tmp_path / 'model.npz')
     pi = make(envs['hopper'], normalize=True)
