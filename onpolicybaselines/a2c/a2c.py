@@ -87,8 +87,9 @@ class Model(object):
             noise = entropy_noise(train_model.pdtype, train_model.np_random, len(obs), ent_samples)
             state = [] if states is None else [states, masks]
             losses, grads = self.compute_lossandgrad(obs, actions, advs, rewards, noise, *state)
-            trainer.apply_gradients(allmean(grads), cur_lr)
             policy_loss, value_loss, policy_entropy = allmean(losses)
+            trainer.apply_gradients(allmean(grads), cur_lr, policy_loss=policy_loss, value_loss=value_loss,
+                                    policy_entropy=policy_entropy)
             return policy_loss, value_loss, policy_entropy
 
 

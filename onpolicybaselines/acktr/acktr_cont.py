@@ -44,6 +44,7 @@ def rollout(env: VecEnv, act: Callable, max_pathlength: int, obfilter: Callable 
     act: [1, 2 ob_dim] -> [1, A]. Raises FloatingPointError if an observation, action or reward is not finite.
     """
     ob = env.reset()[0]
+    cont_model.check_step(-1, ob)
     prev_ob = np.float32(np.zeros(ob.shape))
     if obfilter: ob = obfilter(ob)
     terminated = False
@@ -51,14 +52,14 @@ def rollout(env: VecEnv, act: Callable, max_pathlength: int, obfilter: Callable 
     obs = []
     acs = []
     rewards = []
-    for _ in range(max_pathlength):
+    for t in range(max_pathlength):
         state = np.concatenate([ob, prev_ob], -1)
         obs.append(state)
         ac = act(state[np.newaxis])[0]
         acs.append(ac)
         prev_ob = np.copy(ob)
         scaled_ac = scale_action(ac, env.action_space)
-        ob, rew, done, info = cont_model.step_one(env, scaled_ac)
+        ob, rew, done, info = cont_model.step_one(env, scaled_ac, t)
         if obfilter: ob = obfilter(ob)
         rewards.append(rew)
         if done:
@@ -66,8 +67,7 @@ def rollout(env: VecEnv, act: Callable, max_pathlength: int, obfilter: Callable 
             break
     path = {"observation" : np.array(obs), "terminated" : terminated,
             "reward" : np.array(rewards), "action" : np.array(acs)}
-    check_finite('an episode', environments=False, observation=path["observation"], action=path["action"],
-                 reward=path["reward"])
+    check_finite('an episode', environments=False, observation=path["observation"], action=path["action"])
     return {**path, "ep_ret": info.get('episode', {}).get('r', path["reward"].sum())}
 
 def compute_advantages(paths: Sequence[dict], vpreds: Sequence[np.ndarray], gamma: float,

@@ -11,7 +11,7 @@ from onpolicybaselines.acktr.paths import split_paths
 from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
 from onpolicybaselines.common import tf_util as U
-from onpolicybaselines.common.checks import check_single, check_size
+from onpolicybaselines.common.checks import check_finite, check_single, check_size
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import check_fits
 from onpolicybaselines.common.mpi_filter import MpiZFilter
@@ -124,10 +124,24 @@ def scale_action(ac: np.ndarray, ac_space: gym.spaces.Box) -> np.ndarray:
     return np.minimum(np.maximum(low + (ac + 1.) * 0.5 * (high - low), low), high)
 
 
-def step_one(env: VecEnv, ac: np.ndarray) -> tuple[np.ndarray, float, bool, dict]:
-    """(observation, reward, whether the episode is over, info) of the only environment, the last observation too."""
+def step_one(env: VecEnv, ac: np.ndarray, t: int) -> tuple[np.ndarray, float, bool, dict]:
+    """(observation, reward, whether the episode is over, info) of the only environment, the last observation too.
+
+    t: number of the step. Raises FloatingPointError for an observation or a reward that is not finite."""
     obs, rews, dones, infos = env.step(ac[np.newaxis])
-    return infos[0]['terminal_observation'] if dones[0] else obs[0], rews[0], dones[0], infos[0]
+    ob = infos[0]['terminal_observation'] if dones[0] else obs[0]
+    check_step(t, ob, rews[0])
+    return ob, rews[0], dones[0], infos[0]
+
+
+def check_step(t: int, ob: np.ndarray, rew: float = 0.) -> None:
+    """Raise FloatingPointError if the reward of step t of an episode, or the observation after it, is not finite; no
+    filter has seen them yet."""
+    with np.errstate(over='ignore'):
+        square = float(ob.dot(ob)) + float(rew) * float(rew)
+    if not square < 1e76:  # numbers that float32 holds, mostly; NaN is less than nothing
+        check_finite('an episode', environments=False, first=t, reward=np.array([rew]))
+        check_finite('an episode', environments=False, first=t + 1, observation=ob[np.newaxis])
 
 
 def add_action_dists(paths: Sequence[dict], policy: MlpPolicy) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from onpolicybaselines.acktr.kfac_blocks import CurvatureBlock, FisherMatrix, Options, blocks_of
 from onpolicybaselines.acktr.kfac_tape import compiled, gradients, layers, taped
 from onpolicybaselines.common import tf_util as U
+from onpolicybaselines.common.checks import check_values
 from onpolicybaselines.common.compiled import to_numpy
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.gradients import check_finite_parts, clip_by_global_norm
@@ -237,7 +238,9 @@ class KfacOptimizer:
             return _value(self.learning_rate if self.cold_lr is None else self.cold_lr) * self.cold_momentum
 
         step = coldSGDstart() if self.is_cold() else 0.
-        self._set_from_flat(theta - step - self.apply_gradients_kfac(grads))
+        theta = theta - step - self.apply_gradients_kfac(grads)
+        check_values(f'K-FAC update {self.global_step}', step=theta)
+        self._set_from_flat(theta)
 
     def is_cold(self) -> bool:
         """Whether this update takes a plain momentum step."""
@@ -286,9 +289,11 @@ class KfacOptimizer:
             pieces = unflatten_vector(grads, [v.shape for v in self.param_vars])
             check_finite_parts(f'K-FAC update {self.global_step + 1}: the gradients of {{!r}} are',
                                zip(self.param_vars, pieces, strict=True))
+            loss, _, *others = values = tuple(map(float, values))
+            check_values(f'K-FAC update {self.global_step + 1}', loss=[loss, *others])
             self.apply_stats(statsUpdates)
             self.apply_gradients(grads)
-            return tuple(map(float, values))
+            return values
 
         return update
 

@@ -2,24 +2,60 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.mpi_world import rank, size
 
 
-def check_finite(whole: str, environments: bool = True, **arrays: np.ndarray) -> None:
-    """Raise FloatingPointError, naming array, step and environment, for the first number that is not finite.
+def check_finite(whole: str | None, environments: bool = True, first: int = 0, **arrays: np.ndarray) -> None:
+    """Raise FloatingPointError, naming array, step, environment and, of several, rank, for the earliest number that is
+    not finite, or too large for float32, in which networks see it.
 
-    arrays: [T, N, ...], or [T, ...] without `environments`; whole: what their T steps make up.
+    arrays: [T, N, ...], or [T, ...] without `environments`, in the order in which a step has them; whole: what their T
+    steps make up, None for steps without a number; first: number of the first one.
 
     >>> check_finite('the batch', rew=np.array([[0.5], [np.nan]]))
     Traceback (most recent call last):
     FloatingPointError: rew is not finite at step 1 of the batch, environment 0: nan
     """
-    for name, array in arrays.items():
+    faults = {name: np.argwhere(bad)[0] for name, array in arrays.items() if (bad := _unfit(array)) is not None}
+    if not faults:
+        return
+    name = min(faults, key=lambda name: faults[name][0])
+    at = tuple(faults[name].tolist())
+    array, place = np.asarray(arrays[name]), at[:1 + environments]
+    where = 'in ' if whole is None else f'at step {first + at[0]} of {whole}, '
+    where += ', '.join([f'environment {n}' for n in place[1:]] + [f'rank {rank()}'] * (size() > 1))
+    value = str(array[place])
+    if '\n' in value:
+        value = f'{array[at]} in element {list(at[len(place):])}'
+    fault = 'too large for float32' if np.isfinite(array[at]) else 'not finite'
+    raise FloatingPointError(f'{name} is {fault} {where.removesuffix(", ")}: {value}')
+
+
+def _unfit(array):
+    """Where numbers are not finite in float32; None if all are."""
+    array = np.asarray(array)
+    if array.dtype.kind != 'f':
+        return None
+    with np.errstate(over='ignore'):
+        finite = np.isfinite(array.astype('float32', copy=False))
+    return None if finite.all() else ~finite
+
+
+def check_values(update: str, **values: ArrayLike) -> None:
+    """Raise FloatingPointError for the first of what an update computed that is not finite.
+
+    >>> check_values('update 3', value_loss=np.inf)
+    Traceback (most recent call last):
+    FloatingPointError: update 3: value_loss is not finite (inf); parameters unchanged
+    """
+    for name, value in values.items():
+        array = np.asarray(value)
         if not np.isfinite(array).all():
-            place = tuple(np.argwhere(~np.isfinite(array))[0][:1 + environments])
-            environment = f', environment {place[1]}' if environments else ''
-            raise FloatingPointError(f'{name} is not finite at step {place[0]} of {whole}{environment}: {array[place]}')
+            raise FloatingPointError(f'{update}: {name} is not finite ({array[~np.isfinite(array)][0]}); '
+                                     'parameters unchanged')
 
 
 def check_positive(name: str, value: int) -> None:

@@ -12,6 +12,7 @@ from onpolicybaselines.common import tf_util
 from onpolicybaselines.common.distributions import PdType
 from onpolicybaselines.common.files import check_fits
 from onpolicybaselines.common.models import get_network_builder
+from onpolicybaselines.common.moments import moments_of_sums
 from onpolicybaselines.common.policy import PolicyAndValues, check_networks, check_spec, describe, share_keywords
 from onpolicybaselines.common.tf_util import adjust_shape
 from onpolicybaselines.common.vec_env.statistics import complete, normalizer_of
@@ -67,7 +68,7 @@ class PolicyWithValue(PolicyAndValues):
     def load(self, load_path: str) -> None:
         """Read what `save` wrote. Raises UsageError, changing nothing, if the file is not of this policy."""
         arrays, meta = tf_util.load_variables(load_path)
-        arrays = complete(self.normalizer, arrays)
+        arrays = moments_of_sums(complete(self.normalizer, arrays), 'ob_rms/')
         check_fits(load_path, meta, arrays, self.arrays())
         check_spec(load_path, meta, self.spec)
         self.set_arrays(arrays)

@@ -17,6 +17,7 @@ from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.input import encode_observation, observation_placeholder
 from onpolicybaselines.common.keywords import check_choice, check_ranges, keywords_of, split_keywords
 from onpolicybaselines.common.models import get_network_builder
+from onpolicybaselines.common.moments import moments_of_sums
 from onpolicybaselines.common.state import State, check_shapes, generator_state, set_generator_state
 from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0
 from onpolicybaselines.common.variables import VariableStore, variable_scope
@@ -194,8 +195,9 @@ class Policy:
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go back to what `state` gave. Raises ValueError if it is of another policy."""
-        check_shapes('the policy', state['arrays'], self.arrays())
-        self.set_arrays(state['arrays'])
+        arrays = moments_of_sums(state['arrays'], 'ob_rms/')
+        check_shapes('the policy', arrays, self.arrays())
+        self.set_arrays(arrays)
         set_generator_state(self.np_random, state['np_random'])
 
 

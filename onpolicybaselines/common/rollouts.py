@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from onpolicybaselines.common.checks import check_finite
 from onpolicybaselines.common.mpi_world import allgather_arrays
 from onpolicybaselines.common.state import State, check_shapes
 from onpolicybaselines.common.vec_env import VecEnv
@@ -31,7 +32,11 @@ def collect(env: VecEnv, actor: Callable, noise: np.ndarray, obs: np.ndarray, ne
     advance = getattr(type(env), 'advance', one_step)  # of its own: wrappers hand on what is inside
     ended, t = {}, 0
     while t < len(rews):
-        n, (ob, rew, new, infos) = advance(env, actor, noise[t:], obs[t:], acs[t:], rews[t:])
+        try:
+            n, (ob, rew, new, infos) = advance(env, actor, noise[t:], obs[t:], acs[t:], rews[t:])
+        except Exception:
+            check_finite('the batch', ob=obs[:t + 1])  # it makes the actions that they fail at
+            raise
         t += n
         obs[t], news[t], rews[t - 1] = ob, new, rew
         for i in np.flatnonzero(news[t]):

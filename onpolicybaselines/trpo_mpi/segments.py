@@ -60,8 +60,8 @@ class Segments(Iterator[dict]):
         ended = collect(env, self.pi.actor(self.stochastic), noise, obs, news, acs[1:], rews)
         self.ac, self.new, self.ob = acs[-1].copy(), news[-1].copy(), obs[-1].copy()
 
+        check_finite('the segment', ob=obs, ac=acs[1:], rew=rews)
         seg = {"ob": obs[:-1], "rew": rews.astype('float32'), "new": news[:-1], "ac": acs[1:], "prevac": acs[:-1]}
-        check_finite('the segment', ob=seg["ob"], ac=seg["ac"], rew=seg["rew"])
         self._add_episodes(seg, rews, ended)
         self._add_values(seg, obs, ended)
         return seg

@@ -16,7 +16,7 @@ import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance
 from onpolicybaselines.common.checkpoint import Checkpoints
-from onpolicybaselines.common.checks import check_one_limit
+from onpolicybaselines.common.checks import check_finite, check_one_limit
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.costs import check_batch
 from onpolicybaselines.common.keywords import (
@@ -56,7 +56,9 @@ def add_vtarg_and_adv(seg: dict, gamma: float, lam: float, bootstrap_truncated: 
     vpred = np.append(seg["vpred"], np.reshape(seg["nextvpred"], seg["vpred"][:1].shape), axis=0)
     rew = seg["rew"] + gamma * seg["finalvpred"] if bootstrap_truncated else seg["rew"]
     delta = rew + gamma * vpred[1:] * (1-new[1:]) - vpred[:-1]
-    seg["adv"] = discount_with_boundaries(delta, seg["new"], gamma * lam).astype('float32')
+    adv = discount_with_boundaries(delta, seg["new"], gamma * lam)
+    check_finite('the segment', adv=adv)
+    seg["adv"] = adv.astype('float32')
     seg["tdlamret"] = seg["adv"] + seg["vpred"]
 
 def learn(*,

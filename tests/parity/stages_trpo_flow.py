@@ -8,6 +8,7 @@ import numpy as np
 import stages_trpo as trpo
 import tensorflow as tf
 from harness import Stages, iterations
+from stages_running_mean_std import sums
 
 from onpolicybaselines.trpo_mpi.losses import make_functions
 
@@ -126,7 +127,7 @@ def filter_update(trace, part):
     port.use_filter(part, 'sampling')
     port.pi.ob_rms.update(part['ob'])
     for which in ('pi', 'oldpi'):
-        for name, value in port.pi.ob_rms.state().items():
+        for name, value in sums(port.pi.ob_rms.state()).items():
             yield value, part[f'update_{which}_rms_{name}']
 
 
