@@ -103,9 +103,11 @@ def checked(compiled: Callable, f: Callable, instead: Callable,
         if run is compiled and shapes not in seen:
             logger.log(f'Compiling {f.__name__}')
             with compiling(f.__name__):
-                compiled = run = _surely(compiled, again or (lambda: compiled), instead, args)
-            if run is instead:
+                made = _surely(compiled, again or (lambda: compiled), args)
+            if made is None:
+                run = instead
                 return run(*args)
+            compiled = run = made
             error, rounding = _compare(compiled, f, _near(args))
             if error > rounding:
                 logger.warn(f'XLA compiles {f.__name__} wrongly on this processor: off by {error:.0e} of its value, '
@@ -137,9 +139,9 @@ def compiling(name: str) -> Iterator[None]:
                 caches.note(folder)
 
 
-def _surely(compiled, again, instead, args):
-    """`compiled`, which has been called once; made anew, without what is in the cache, where that fails; or `instead`,
-    where it fails again, as on a full disk."""
+def _surely(compiled, again, args):
+    """`compiled`, which has been called once; made anew, without what is in the cache, where that fails; or None, where
+    it fails again, as on a full disk."""
     try:
         compiled(*args)
         return compiled
@@ -154,7 +156,7 @@ def _surely(compiled, again, instead, args):
         return compiled
     except tf.errors.OpError:
         logger.warn('XLA fails again: going on without it')
-        return instead
+        return None
 
 
 def _lock(file):

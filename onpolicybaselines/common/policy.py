@@ -258,7 +258,7 @@ class PolicyAndValues(Policy):
 
 def batch_placeholders(pi: Policy) -> list[tf.TensorSpec]:
     """The TensorSpecs of a batch of actions, of numbers such as advantages, and of `sampling.entropy_noise`."""
-    dtype = pi.var_list[0].dtype
+    dtype = tf.as_dtype(pi._dtype)
     ac = pi.pdtype.sample_placeholder([None])
     return [tf.TensorSpec(ac.shape, dtype if ac.dtype.is_floating else ac.dtype),
             tf.TensorSpec([None], dtype), tf.TensorSpec([None, pi.pdtype.noise_size])]
