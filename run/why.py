@@ -1,7 +1,4 @@
-"""Is it the shape of a flow that gains? All policies from the same standard deviation at the start. Not in the paper.
-
-Runs that figure 3 has, too, are its own, so: `python -m run.why --folder results/fig3`.
-"""
+"""Is it the shape of a flow that gains? All policies from the same standard deviation at the start. Ours."""
 import sys
 
 from run.experiments.experiment import FLOW, GAUSSIAN, GMM5, STATE, Experiment, Method, with_both_fishers

@@ -306,7 +306,7 @@ def make_figure(experiment: Experiment, runs: Runs, plot: Callable, caption: str
         _label(ax, ax in axes[:, 0], plot)
     for ax in axes.flat[len(panels):]:
         ax.set_visible(False)
-    fig.suptitle(figure_title(experiment, runs))
+    fig.suptitle(textwrap.fill(figure_title(experiment, runs), int(11 * width)))
     add_legend(fig, experiment, textwrap.fill(caption, int(13 * width)), ncols=int(width / 2.9))
     return fig, iter(axes.flat[len(panels):])
 

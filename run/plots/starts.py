@@ -49,13 +49,16 @@ def _plot_finals(ax, experiment, starts, methods):
     for family in _families(starts):
         finals = {float(std): [run.final() for run in methods[of[family]]] for std, of in starts.items()
                   if of[family] in methods}
+        if not finals:
+            continue
         style = {'color': experiment.methods[family].color}
         for std, values in finals.items():
             ax.plot([std] * len(values), values, '.', alpha=0.5, markersize=4, **style)
         ax.plot(list(finals), [curves.iqm(np.array(values)[:, None])[0] for values in finals.values()],
                 label=experiment.methods[family].label, **style)
     stds = [float(std) for std in starts]
-    ax.set(xscale='log', xlabel='standard deviation at the start', ylabel='final return')
+    ax.set(xscale='log', xlim=(min(stds) / 1.2, max(stds) * 1.2), xlabel='standard deviation at the start',
+           ylabel='final return')
     ax.set_xticks(stds, starts)
     ax.minorticks_off()
 
