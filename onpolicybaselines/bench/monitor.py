@@ -74,8 +74,8 @@ class Monitor(gymnasium.Wrapper):
         return self.env.reset(**kwargs)
 
     def reset_state(self) -> None:
-        """Forget the running episode."""
-        if not self.allow_early_resets and not self.needs_reset:
+        """Forget the running episode. Raises RuntimeError if it has steps, unless early resets are allowed."""
+        if not self.allow_early_resets and not self.needs_reset and self.rewards:
             raise RuntimeError('reset before the end of the episode: finish it, or allow this with '
                                'Monitor(env, path, allow_early_resets=True)')
         self.rewards = []

@@ -88,6 +88,8 @@ def test_order_of_calls_is_checked():
     with pytest.raises(RuntimeError, match=r'call reset\(\) first'):
         env.step(0)
     env.reset()
+    env.reset(seed=0)  # no step is lost
+    env.step(0)
     with pytest.raises(RuntimeError, match='allow_early_resets=True'):
         env.reset()
     env.close()

@@ -7,7 +7,6 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import DictInfoToList
 
-from onpolicybaselines.bench.monitor import Monitor
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.steps import Obs, Step, check_observation, end_of_episode, reset_of
 from onpolicybaselines.common.vec_env.util import copy_obs_dict, dict_to_obs, obs_space_info, obs_to_dict
@@ -99,14 +98,9 @@ def as_vec_env(env: Any, seed: int | None = None, make: Callable[[list], VecEnv]
 
 
 def _seed(env: gymnasium.Env, seed: int) -> None:
-    """By a reset, as gymnasium has it; to a Monitor that lets none happen within an episode it is not the begin of one.
-    """
+    """By a reset, as gymnasium has it."""
     reset_of(env, seed=seed)
     env.action_space.seed(seed)
-    while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, Monitor):
-            env.needs_reset = True
-        env = env.env
 
 
 def _clips_actions(env: gymnasium.Env) -> bool:
