@@ -17,7 +17,8 @@ from onpolicybaselines.a2c.utils import schedules
 from onpolicybaselines.common import explained_variance
 from onpolicybaselines.common.checkpoint import Checkpoints
 from onpolicybaselines.common.checks import check_minibatches
-from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
+from onpolicybaselines.common.costs import check_batch
+from onpolicybaselines.common.keywords import Count, Fraction, NonNegative, Positive, Repeats, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.math_util import safemean
 from onpolicybaselines.common.mpi_world import allmean, rank, size
@@ -36,16 +37,16 @@ def constfn(val: float, schedule: str = 'constant') -> Callable[[float], float]:
 
 def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecEnv, total_timesteps: NonNegative[int],
             eval_env: gym.Env | gym.vector.VectorEnv | VecEnv | None = None, seed: int | None = None,
-            nsteps: Positive[int] = 2048, ent_coef: NonNegative[float] = 0.0, lr: Positive[float] | Callable = 3e-4,
+            nsteps: Count = 2048, ent_coef: NonNegative[float] = 0.0, lr: Positive[float] | Callable = 3e-4,
             vf_coef: NonNegative[float] = 0.5, max_grad_norm: Positive[float] | None = 0.5, gamma: Fraction = 0.99,
             lam: Fraction = 0.95,
-            log_interval: Positive[int] = 10, nminibatches: Positive[int] = 4, noptepochs: Positive[int] = 4,
+            log_interval: Count = 10, nminibatches: Count = 4, noptepochs: Repeats = 4,
             cliprange: Positive[float] | Callable = 0.2,
             save_interval: NonNegative[int] = 0, load_path: str | None = None, model_fn: Callable | None = None,
             update_fn: Callable | None = None, init_fn: Callable | None = None,
             mpi_rank_weight: NonNegative[float] = 1, comm: Any = None,
             policy: str | None = None, value_network: Literal['copy', 'shared'] | Callable | None = None,
-            normalize_observations: bool = False, bootstrap_truncated: bool = False, ent_samples: Positive[int] = 10,
+            normalize_observations: bool = False, bootstrap_truncated: bool = False, ent_samples: Repeats = 10,
             lrschedule: Literal[tuple(schedules)] = 'constant', clipschedule: Literal[tuple(schedules)] = 'constant',
             callback: Callable | None = None, **network_kwargs) -> Any:
     '''
@@ -111,6 +112,7 @@ def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecE
 
     # Calculate the batch_size
     nbatch = nenvs * nsteps
+    check_batch(env, nbatch)
     check_minibatches(nenvs, nsteps, nminibatches)
     nbatch_train = nbatch // nminibatches
     is_mpi_root = rank() == 0
