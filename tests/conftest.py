@@ -43,7 +43,8 @@ def mpirun(tmp_path_factory):
         if not isinstance(script, pathlib.Path):
             script = tmp_path_factory.mktemp('mpirun') / 'script.py'
             script.write_text(textwrap.dedent(code_or_path))
-        env = dict(os.environ, TF_CPP_MIN_LOG_LEVEL='3', PYTHONPATH=str(REPOSITORY))
+        path = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / 'tests')))
+        env = dict(os.environ, TF_CPP_MIN_LOG_LEVEL='3', PYTHONPATH=path)
         command = [program, '-n', str(nranks), sys.executable, str(script), *map(str, args)]
         with subprocess.Popen(command, env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE) as process:
@@ -59,6 +60,14 @@ def mpirun(tmp_path_factory):
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     return run
+
+
+@pytest.fixture
+def quiet_logger(tmp_path):
+    """A logger of the test's own, which says nothing."""
+    from onpolicybaselines import logger
+    with logger.scoped_configure(str(tmp_path / 'log'), ['csv']):
+        yield
 
 
 @pytest.fixture

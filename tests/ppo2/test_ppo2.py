@@ -4,10 +4,10 @@ import csv
 import functools
 import json
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import theta_of, vec_env
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger, run
@@ -15,30 +15,12 @@ from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import read_arrays
 from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.common.sampling import entropy_noise
-from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.vec_normalize import VecNormalize
 from onpolicybaselines.ppo2 import ppo2
 from onpolicybaselines.ppo2.microbatched_model import MicrobatchedModel
 from onpolicybaselines.ppo2.model import Model
 
-
-@pytest.fixture(autouse=True)
-def quiet_logger(tmp_path):
-    with logger.scoped_configure(str(tmp_path / 'log'), ['csv']):
-        yield
-
-
-def vec_env(env_id='CartPole-v1', n=4):
-    def make(i):
-        env = gym.make(env_id)
-        env.reset(seed=i)
-        env.action_space.seed(i)
-        return env
-    return DummyVecEnv([lambda i=i: make(i) for i in range(n)])
-
-
-def theta_of(model):
-    return U.GetFlat(model.params)()
+pytestmark = pytest.mark.usefixtures('quiet_logger')
 
 
 # ================================================================
@@ -400,6 +382,8 @@ def test_mujoco_is_normalised_and_a_saved_model_plays_and_goes_on(tmp_path, caps
 
 @pytest.mark.parametrize('kwargs, fault', [
     ({'nsteps': 0}, 'nsteps=0 must be positive'),
+    ({'nsteps': 10**9}, 'a batch of 2000000000 steps takes'),
+    ({'noptepochs': 10**5}, 'noptepochs=100000 must be positive, and at most 10000'),
     ({'lam': 1.5}, 'lam=1.5 must lie between 0 and 1'),
     ({'lr': float('nan')}, 'lr=nan must be positive'),
     ({'cliprange': 0.}, 'cliprange=0.0 must be positive'),

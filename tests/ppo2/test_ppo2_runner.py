@@ -5,31 +5,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import NENV, NSTEPS, Record, seen_in
 
 from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
-from onpolicybaselines.common.vec_env.vec_env import VecEnvWrapper
 from onpolicybaselines.ppo2.model import Model
 from onpolicybaselines.ppo2.runner import Runner
-
-NENV, NSTEPS = 3, 6
-
-
-class Record(VecEnvWrapper):
-    """Keeps what passes: (actions, observations, rewards, dones, infos) of each step, and the first observations."""
-
-    def reset(self):
-        self.first, self.steps = self.venv.reset(), []
-        return self.first
-
-    def step_async(self, actions):
-        self.actions = actions
-        self.venv.step_async(actions)
-
-    def step_wait(self):
-        result = self.venv.step_wait()
-        self.steps.append((self.actions, *result))
-        return result
 
 
 def setup(env_id='CartPole-v1', network='mlp', **kwargs):
@@ -46,15 +27,6 @@ def setup(env_id='CartPole-v1', network='mlp', **kwargs):
     for i, v in enumerate(model.params):
         v.assign_add(0.5 * np.random.default_rng(i).standard_normal(v.shape))
     return env, model, Runner(env=env, model=model, nsteps=NSTEPS, gamma=0.9, lam=0.7, **kwargs)
-
-
-def seen_in(env, batch):
-    """[NENV, NSTEPS, ...] observations, actions, rewards, dones and starts of a batch; the last observations."""
-    steps = env.steps[batch * NSTEPS:(batch + 1) * NSTEPS]
-    obs = [env.first, *(step[1] for step in env.steps)][batch * NSTEPS:(batch + 1) * NSTEPS + 1]
-    starts = [np.zeros(NENV, bool), *(step[3] for step in env.steps)][batch * NSTEPS:(batch + 1) * NSTEPS]
-    columns = [[step[i] for step in steps] for i in (0, 2, 3)]
-    return [np.swapaxes(x, 0, 1) for x in (obs[:-1], *columns, starts)], obs[-1]
 
 
 @pytest.mark.parametrize('network', ['mlp', 'lstm'])
