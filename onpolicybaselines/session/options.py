@@ -101,7 +101,11 @@ def _policy(name):
 
 def chosen(args: Namespace) -> dict[str, Any]:
     """Keywords that come from a loaded model, and the policy that is asked for. Raises UsageError."""
-    kwargs = {name: value for name, value in _spec(args).items() if value not in (None, 'custom')}
+    return _chosen(_spec(args), args)
+
+
+def _chosen(spec, args):
+    kwargs = {name: value for name, value in spec.items() if value not in (None, 'custom')}
     return kwargs if args.policy is None else {**kwargs, 'policy': args.policy}
 
 
@@ -133,11 +137,13 @@ def _unless_custom(name):
 def _check_agreement(args, extra_args):
     """Raise UsageError for an option by which the loaded model would be another function."""
     spec = _spec(args)
+    if not spec:
+        return
     asked = {**extra_args, **{name: getattr(args, name) for name in ('network', 'policy') if getattr(args, name)}}
     defaults = {'policy': 'gaussian', 'value_network': 'shared', **{
-        name: p.default for name, p in known(declared_learn(args.alg), chosen(args)).items()
+        name: p.default for name, p in known(declared_learn(args.alg), _chosen(spec, args)).items()
         if name not in learn_keywords(declared_learn(args.alg))}}
-    for name in asked.keys() & {*spec, *(defaults if spec else ())}:
+    for name in asked.keys() & {*spec, *defaults}:
         there = defaults.get(name) if spec.get(name) is None else spec[name]
         if there != 'custom' and asked[name] is not None and not _same(asked[name], there):
             raise UsageError(f'--{name}={asked[name]} does not fit {args.load_path!r}, whose {name} is {there}: leave '
@@ -215,13 +221,9 @@ def _owner_hint(name):
 
 
 def check_spaces(alg_kwargs: Mapping[str, Any], env: VecEnv, args: Namespace) -> None:
-    """Raise UsageError for a loaded model of other actions, and have a line in the log if images go to a network that
-    takes each of their numbers for an observation of its own."""
+    """Raise UsageError for a loaded model of other actions."""
     if alg_kwargs.get('policy') and args.policy is None and not isinstance(env.action_space, gym.spaces.Box):
         raise UsageError(f'{args.load_path!r} does not fit --env={args.env}: it is of a policy for continuous actions')
-    if len(env.observation_space.shape or ()) == 3 and alg_kwargs.get('network') in ('mlp', 'lstm', 'lnlstm'):
-        logger.warn(f'Observations of shape {env.observation_space.shape} look like images, of which '
-                    f'--network={alg_kwargs["network"]} flattens the numbers; --network=cnn is for images')
 
 
 def complete(alg_kwargs: dict[str, Any], learn: Callable, action_space: gym.Space) -> None:
