@@ -3,6 +3,7 @@
 Means and standard deviations as in the paper, and interquartile means with bootstrapped intervals (Agarwal et al.,
 Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021), by rliable.
 """
+import functools
 import os
 import re
 import sys
@@ -224,12 +225,19 @@ def _line(ax, experiment, name, x, y, low=None, high=None, **style):
 
 def plot_published(ax: plt.Axes, experiment: Experiment, task: str, methods: dict[str, list[Run]]) -> None:
     """What others published of these methods on the task: dotted, as wide as their band."""
-    curves = pd.read_csv(experiment.published)
     for name in methods:
-        curve = curves[(curves.task == task) & (curves.method == name)]
+        curve = _others_curve(experiment.published, task, name)
         method = experiment.methods[name]
         ax.plot(curve.step, curve['mean'], ':', color=method.color, label=f'{method.label}, published')
         ax.fill_between(curve.step, curve.low, curve.high, color='0.5', alpha=0.25, linewidth=0)
+
+
+def _others_curve(published, task, method):
+    curves = _read_published(published)
+    return curves[(curves.task == task) & (curves.method == method)]
+
+
+_read_published = functools.cache(pd.read_csv)
 
 
 # ---------------------------------------------------------------- figures
@@ -375,14 +383,13 @@ def _published(experiment, runs):
     """Ours beside others', both over the last tenth of the steps."""
     if not experiment.published:
         return []
-    curves = pd.read_csv(experiment.published)
     rows = []
     for task, methods in runs.items():
         steps = steps_of(methods)
         grid = np.linspace(0.9 * steps, steps, POINTS // 10 + 1)
-        last = curves[(curves.task == task) & curves.step.between(grid[0], grid[-1])]
         for name, of_method in methods.items():
-            there = last[last.method == name].mean(numeric_only=True)
+            curve = _others_curve(experiment.published, task, name)
+            there = curve[curve.step.between(grid[0], grid[-1])].mean(numeric_only=True)
             rows.append([task, experiment.methods[name].label,
                          _mean([run.curve(grid).mean() for run in of_method]),
                          '{} ({} to {})'.format(*(significant(there[key], 4) for key in ('mean', 'low', 'high')))])
