@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-
 from onpolicybaselines.common import log_files, mpi_util, mpi_world, tables
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.state import State

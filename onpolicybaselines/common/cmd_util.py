@@ -19,7 +19,7 @@ from onpolicybaselines.common.seeds import environment_seed
 from onpolicybaselines.common.vec_env.children import in_children
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.series import in_series
-from onpolicybaselines.common.vec_env.steps import reset_of
+from onpolicybaselines.common.vec_env.steps import seed_env
 from onpolicybaselines.common.vec_env.subproc_vec_env import SubprocVecEnv
 from onpolicybaselines.common.vec_env.vec_env import VecEnv
 from onpolicybaselines.common.wrappers import ClipActionsWrapper, RewardScaler
@@ -108,8 +108,7 @@ def make_env(env_id: str, env_type: str | None, mpi_rank: int = 0, subrank: int 
 
     seed = environment_seed(seed, mpi_rank, subrank)
     if seed is not None:
-        reset_of(env, seed=seed)  # later resets draw on from here
-        env.action_space.seed(seed)
+        seed_env(env, seed)  # later resets draw on from here
     name = str(mpi_rank) if num_env == 1 and subrank == 0 else '%d.%d' % (mpi_rank, subrank)
     env = Monitor(env,
                   logger_dir and os.path.join(logger_dir, name),

@@ -1,6 +1,5 @@
 """Compiled functions of arrays; for XLA a concatenation that it compiles right, and a check of what it compiled."""
 import contextlib
-import fcntl
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ import tensorflow as tf
 
 from onpolicybaselines import logger
 from onpolicybaselines.common import caches
+from onpolicybaselines.common.files import wait_for_first
 
 ROUNDING = 10  # an error of this many times what one unit in the last place of the arguments changes is rounding,
 ULPS = 100     # and so is one of this many units in the last place of the value
@@ -131,7 +131,7 @@ def compiling(name: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # no folder, or one on a file system without locks
             if folder:
-                _lock(stack.enter_context(open(os.path.join(folder, f'{name}{caches.LOCK}'), 'a+')))
+                wait_for_first(stack.enter_context(open(os.path.join(folder, f'{name}{caches.LOCK}'), 'a+')))
                 caches.check(folder)
         yield
         with contextlib.suppress(OSError):
@@ -157,13 +157,6 @@ def _surely(compiled, again, args):
     except tf.errors.OpError:
         logger.warn('XLA fails again: going on without it')
         return None
-
-
-def _lock(file):
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        fcntl.flock(file, fcntl.LOCK_SH)
 
 
 def _compare(compiled, f, args):

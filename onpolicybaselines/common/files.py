@@ -1,6 +1,7 @@
 """Files that are whole or not there, and the revision of the code that wrote them."""
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -66,6 +67,18 @@ def check_writable(path: str | os.PathLike) -> None:
             pass
     except (OSError, ValueError) as e:  # ValueError: a zero byte
         raise UsageError(f'cannot write to {str(path)!r} ({getattr(e, "strerror", None) or e})') from None
+
+
+def wait_for_first(file: IO) -> None:
+    """Lock an open file: the process that comes first goes on, the others wait until it has closed it or has ended, and
+    then go on together.
+
+    Raises OSError on file systems without locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(file, fcntl.LOCK_SH)
 
 
 def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: dict | None = None) -> None:

@@ -3,7 +3,6 @@
 A function that is compiled twice, or into another one, may round differently; the same code does not.
 """
 import contextlib
-import fcntl
 import hashlib
 import pathlib
 import types
@@ -21,6 +20,7 @@ from numba.core.types import float64, int64, voidptr
 from numba.extending import intrinsic, register_jitable
 
 from onpolicybaselines import logger
+from onpolicybaselines.common.files import wait_for_first
 
 
 @intrinsic
@@ -113,12 +113,12 @@ _said: list[str] = []
 
 @contextlib.contextmanager
 def _compiling(name: str) -> Iterator[None]:
-    """Around what numba compiles or has in its cache: a line in the log before it compiles. One process of a machine at
-    a time, so that of those that start together one compiles, and the others find its result.
+    """Around what numba compiles or has in its cache: a line in the log before it compiles. Of processes of a
+    machine that start together the first compiles, and the others find its result.
     """
     with open(__file__, encoding='utf-8') as file, event.install_listener('numba:compile', _Announcement(name)):
         with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+            wait_for_first(file)
         yield
 
 

@@ -52,20 +52,16 @@ class ChildEnvs(gymnasium.Env):
             if self.venv is None:
                 raise RuntimeError('the environment could not be made:\n' + self.error)
             return self._batch(self.venv.reset()), {}
-        except EnvironmentFault as fault:
-            return self.observation_space.sample(), {'error': fault}
-        except Exception:
-            return self.observation_space.sample(), {'error': traceback.format_exc()}
+        except Exception as error:
+            return self.observation_space.sample(), {'error': _report(error)}
 
     def step(self, actions: Sequence) -> tuple[Any, float, bool, bool, dict]:
         """Step them all."""
         try:
             obs, *rest = self.venv.step(actions)
             return self._batch(obs), 0., False, False, {'step': tuple(rest)}
-        except EnvironmentFault as fault:
-            return self.observation_space.sample(), 0., False, False, {'error': fault}
-        except Exception:
-            return self.observation_space.sample(), 0., False, False, {'error': traceback.format_exc()}
+        except Exception as error:
+            return self.observation_space.sample(), 0., False, False, {'error': _report(error)}
 
     def _batch(self, obs):
         return tuple(obs.values()) if isinstance(self.observation_space, gymnasium.spaces.Tuple) else obs
@@ -98,6 +94,11 @@ class ChildEnvs(gymnasium.Env):
             self.venv.close()
 
 
+def _report(error):
+    """What the parent is told of an exception that is being handled."""
+    return error if isinstance(error, EnvironmentFault) else traceback.format_exc()
+
+
 class ChildEnvsFn:
     """Makes ChildEnvs. AsyncVectorEnv calls the first one in the parent as well, for the spaces: that makes one
     environment and fills `spaces` for all, or none if they are there already."""
@@ -124,6 +125,15 @@ class ChildEnvsFn:
 
     def __getstate__(self) -> dict:
         return dict(self.__dict__, spec=None)  # not every spec can be pickled
+
+
+def shared_out(items: Sequence, in_series: int) -> list[Sequence]:
+    """What there is of each environment, by process.
+
+    >>> shared_out('abcd', 2)
+    ['ab', 'cd']
+    """
+    return [items[i:i + in_series] for i in range(0, len(items), in_series)]
 
 
 def _end_with_parent():

@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import DictInfoToList
 
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
-from onpolicybaselines.common.vec_env.steps import Obs, Step, check_observation, end_of_episode, reset_of
+from onpolicybaselines.common.vec_env.steps import Obs, Step, check_observation, end_of_episode, seed_env
 from onpolicybaselines.common.vec_env.util import copy_obs_dict, dict_to_obs, obs_space_info, obs_to_dict
 from onpolicybaselines.common.vec_env.vec_env import AlreadySteppingError, NotSteppingError, VecEnv
 from onpolicybaselines.common.wrappers import ClipActionsWrapper
@@ -91,16 +91,10 @@ def as_vec_env(env: Any, seed: int | None = None, make: Callable[[list], VecEnv]
         return env
     if isinstance(env, gymnasium.Env):
         if seed is not None:
-            _seed(env, seed)
+            seed_env(env, seed)
         return make([lambda: env if _clips_actions(env) else ClipActionsWrapper(env)])
     raise TypeError('env must be a VecEnv, a gymnasium.vector.VectorEnv or a gymnasium.Env, got %s: an id is turned '
                     'into an environment by gymnasium.make(id)' % type(env).__name__)
-
-
-def _seed(env: gymnasium.Env, seed: int) -> None:
-    """By a reset, as gymnasium has it."""
-    reset_of(env, seed=seed)
-    env.action_space.seed(seed)
 
 
 def _clips_actions(env: gymnasium.Env) -> bool:

@@ -38,6 +38,12 @@ def reset_of(env: gymnasium.Env, **kwargs: Any) -> tuple[Any, dict]:
     return ob, info
 
 
+def seed_env(env: gymnasium.Env, seed: int) -> None:
+    """Seed an environment, by a reset, and its action space. Raises EnvironmentFault as `reset_of`."""
+    reset_of(env, seed=seed)
+    env.action_space.seed(seed)
+
+
 def _fault(env, method, results, error):
     """EnvironmentFault if what was given could not be taken, by gymnasium's wrappers or ours; else the error itself."""
     traceback = error.__traceback__
@@ -90,7 +96,6 @@ def _one_line(thing):
 # ================================================================
 # What a VecEnv hands over
 # ================================================================
-
 
 def end_of_episode(info: dict, ob: Any, terminated: bool, truncated: bool) -> dict:
     """`info` of an episode's last step with the entries that VecEnv.step_wait promises."""

@@ -11,7 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from onpolicybaselines.common.env_state import NoStateError
 from onpolicybaselines.common.errors import EnvironmentFault
 from onpolicybaselines.common.state import State
-from onpolicybaselines.common.vec_env.children import ChildEnvsFn, ChildError
+from onpolicybaselines.common.vec_env.children import ChildEnvsFn, ChildError, shared_out
 from onpolicybaselines.common.vec_env.steps import Obs, Step
 from onpolicybaselines.common.vec_env.util import dict_to_obs, obs_to_dict
 from onpolicybaselines.common.vec_env.vec_env import AlreadySteppingError, NotSteppingError, VecEnv, clear_mpi_env_vars
@@ -41,7 +41,7 @@ class SubprocVecEnv(VecEnv):
             raise ValueError(f'{nenvs} environments cannot be shared out evenly, {in_series} in a process')
         self.nremotes = nenvs // in_series
         known = dict(zip(('observation_space', 'action_space'), spaces or (), strict=False))
-        child_fns = [ChildEnvsFn(list(env_fns[i:i + in_series]), known) for i in range(0, nenvs, in_series)]
+        child_fns = [ChildEnvsFn(fns, known) for fns in shared_out(list(env_fns), in_series)]
         try:
             with clear_mpi_env_vars():
                 self.venv = AsyncVectorEnv(child_fns, shared_memory=self.shared_memory, copy=False, context=context,
@@ -62,7 +62,7 @@ class SubprocVecEnv(VecEnv):
         if len(actions) != self.num_envs:
             raise ValueError('%d environments need as many actions, got %r' % (self.num_envs, actions))
         with self._watch():
-            self.venv.step_async([actions[i:i + self.in_series] for i in range(0, self.num_envs, self.in_series)])
+            self.venv.step_async(shared_out(actions, self.in_series))
         self.waiting = True
 
     def step_wait(self) -> Step:
@@ -113,8 +113,7 @@ class SubprocVecEnv(VecEnv):
         if len(states) != self.num_envs:
             raise ValueError(f'the state is of {len(states)} environments, these are {self.num_envs}')
         with self._watch():
-            self.venv.set_attr('awaited_states', [states[i:i + self.in_series]
-                                                  for i in range(0, self.num_envs, self.in_series)])
+            self.venv.set_attr('awaited_states', shared_out(states, self.in_series))
         self._ask('take_states')
         self.waiting = False
 
