@@ -62,6 +62,15 @@ def mpirun(tmp_path_factory):
     return run
 
 
+@pytest.fixture(autouse=True)
+def environment_as_before():
+    """What a test's command sets in os.environ, such as the folder of XLA's cache, ends with the test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture
 def quiet_logger(tmp_path):
     """A logger of the test's own, which says nothing."""
