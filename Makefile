@@ -64,7 +64,7 @@ $(FIGURES): install
 	$(BIN)/python -m run.$@ --scale $(SCALE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(J),-j $(J))
 
 figures: install  ## draw all figures again, without training
-	for figure in $(FIGURES); do $(BIN)/python -m run.$$figure --scale $(SCALE) --plot-only || exit; done
+	for figure in $(FIGURES) why baselines; do $(BIN)/python -m run.$$figure --scale $(SCALE) --plot-only || exit; done
 
 readme: install  ## write the tables of measurements in README.md and run/README.md anew, from results/
 	$(BIN)/python -m run.readme

@@ -16,9 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-import numpy as np
-
-from onpolicybaselines.common import log_files, mpi_util, mpi_world
+from onpolicybaselines.common import log_files, mpi_util, mpi_world, tables
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.state import State
 
@@ -113,9 +111,9 @@ class HumanOutputFormat(KVWriter, SeqWriter):
         return {'size': log_files.position(self.file)} if self.own_file else {}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """See KVWriter.set_state."""
+        """See KVWriter.set_state. What the text of a log has lost is no reason not to go on."""
         if self.own_file:
-            log_files.cut(self.file, state['size'])
+            log_files.cut(self.file, min(state['size'], log_files.position(self.file)))
 
 
 class JSONOutputFormat(KVWriter):
@@ -518,28 +516,20 @@ def scoped_configure(dir: str | None = None, format_strs: Iterable[str] | None =
 # ================================================================
 
 def read_json(fname: str) -> 'pandas.DataFrame':
-    """`progress.json` as a frame, one row a dump; nulls are NaN.
+    """`progress.json` as a frame, one row a dump; nulls are NaN. A last line that a crash cut is none.
 
-    Raises ValueError naming the first line that is not JSON.
+    Raises ValueError, one line with the file's name and the number of the first line that is not JSON.
     """
-    import pandas
-    ds = []
-    with open(fname, encoding='utf-8') as fh:
-        for lineno, line in enumerate(fh, 1):
-            try:
-                ds.append({k: np.nan if v is None else v for k, v in json.loads(line).items()})
-            except json.JSONDecodeError as e:
-                raise ValueError(f'{fname}, line {lineno}: not valid JSON ({e.msg})') from None
-    return pandas.DataFrame(ds)
+    return tables.read_dumps(fname)
 
 
 def read_csv(fname: str) -> 'pandas.DataFrame':
-    """`progress.csv` as a frame, one row a dump.
+    """`progress.csv[.gz]` as a frame, one row a dump; a last line that a crash cut is none.
 
-    Raises pandas.errors.EmptyDataError (a ValueError) if nothing was dumped yet.
+    Raises ValueError, one line with the file's name, if it is damaged or nothing was dumped yet.
     """
-    import pandas
-    return pandas.read_csv(fname, index_col=None)
+    with tables.naming(fname):
+        return tables.table(tables.read_lines(fname))
 
 
 def read_tb(path: str) -> 'pandas.DataFrame':

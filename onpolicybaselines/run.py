@@ -17,7 +17,7 @@ from onpolicybaselines import logger
 from onpolicybaselines.common.cmd_util import common_arg_parser, make_vec_env, parse_unknown_args
 from onpolicybaselines.common.mpi_watch import set_rank_timeout
 from onpolicybaselines.common.mpi_world import rank as get_rank
-from onpolicybaselines.common.vec_env import VecEnv, VecFrameStack
+from onpolicybaselines.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 from onpolicybaselines.session import options, tasks
 from onpolicybaselines.session.ending import ends_all_ranks, one_line_errors
 from onpolicybaselines.session.folder import run_folder, save_model, words_of_run
@@ -61,7 +61,9 @@ def train(args: argparse.Namespace, extra_args: dict[str, Any]) -> tuple[Any, Ve
     else:
         if alg_kwargs.get('network') is None:
             alg_kwargs['network'] = get_default_network(env_type)
+    options.check_spaces(alg_kwargs, env, args)
     options.complete(alg_kwargs, learn, env.action_space)
+    options.say_images(args, alg_kwargs, env.observation_space)
 
     write_config(env_type, learn, alg_kwargs)
     logger.log('Training {} on {}:{} with arguments \n{}'.format(args.alg, env_type, env_id, alg_kwargs))
@@ -92,6 +94,8 @@ def build_env(args: argparse.Namespace) -> VecEnv:
     if env_type in {'atari'} and alg != 'trpo_mpi':
         frame_stack_size = 4
         env = VecFrameStack(env, frame_stack_size)
+    elif env_type in {'mujoco', 'rllab', 'roboschool'} and alg == 'ppo2':
+        env = VecNormalize(env)
 
     return env
 
@@ -102,6 +106,7 @@ def get_env_type(args: argparse.Namespace) -> tuple[str, str]:
     name = tasks.find(env_id)
 
     if args.env_type is not None:
+        tasks.check_type(args.env_type)
         return args.env_type, env_id
 
     # there may be more of them since the import

@@ -96,6 +96,11 @@ def atari() -> Table:
     return _bench('atari').without('spread')
 
 
+def checkpoints() -> Table:
+    """Time and bytes of a checkpoint."""
+    return _bench('checkpoints')
+
+
 def _bench(report):
     found, = read_tables(RESULTS / 'bench' / f'{report}.md')
     return found
@@ -181,10 +186,10 @@ def time_per_step(suite: str, title: str) -> Table:
 
 TABLES: dict[str, Callable[[], Table]] = {
     'TRPO on Hopper': trpo, 'continuous ACKTR': acktr_cont, 'speed': speed, 'profile': profile, 'startup': startup,
-    'ranks': ranks, 'mpi': mpi, 'games': atari, 'parity': parity, 'figure 1': fig1, 'figure 2, bandits': bandits,
-    'figure 2, ants': ants,
+    'ranks': ranks, 'mpi': mpi, 'games': atari, 'checkpoints': checkpoints, 'parity': parity,
+    'figure 1': fig1, 'figure 2, bandits': bandits, 'figure 2, ants': ants,
     'figure 3': functools.partial(finals, 'fig3'), 'figure 3, probabilities': fig3_probabilities,
-    'observation filter': functools.partial(
+    'the start': lambda: _experiment('why')[0].without('steps').cells(_signed), 'observation filter': functools.partial(
         finals, 'filter_update', 'Gaussian', 'Gaussian, filter after', 'flow, Gauss–Newton',
         'flow, Gauss–Newton, filter after', folder='fig3'),
     'figure 5': fig5, 'figure 7': fig7, 'Roboschool returns': returns,

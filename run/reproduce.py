@@ -1,7 +1,7 @@
 """Train what is missing of an experiment, then draw what there is."""
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from onpolicybaselines.common.errors import UsageError
 from run.experiments.command_line import check_installed, default_folder, figure_parser, print_lines
@@ -23,8 +23,15 @@ def _parse(experiment, argv):
     return args
 
 
-def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
-    """The command line of a figure: train what is missing, then draw what there is.
+def draw_curves(experiment: Experiment, folder: str) -> None:
+    """Curves and tables of the finished runs."""
+    from run.plots import curves  # here, because workers import the figures, too
+    curves.draw(experiment, folder)
+
+
+def main(experiment: Experiment, argv: Sequence[str] | None = None,
+         draw: Callable[[Experiment, str], None] = draw_curves) -> int:
+    """The command line of a figure: train what is missing, then draw(experiment, folder) what there is.
 
     Returns the exit status: 1 if a run failed, 2 after bad input, 130 after Ctrl-C.
     """
@@ -51,6 +58,5 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
               file=sys.stderr)
         return 130
     status = report_failed(failed)
-    from run.plots import curves  # here, because workers import the figures, too
-    curves.draw(experiment, args.folder)
+    draw(experiment, args.folder)
     return status

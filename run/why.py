@@ -1,11 +1,8 @@
-"""Is it the shape of a flow that gains? All policies from the same standard deviation at the start. Not in the paper.
-
-Runs that figure 3 has, too, are its own, so: `python -m run.why --folder results/fig3`.
-"""
+"""Is it the shape of a flow that gains? All policies from the same standard deviation at the start. Ours."""
 import sys
 
 from run.experiments.experiment import FLOW, GAUSSIAN, GMM5, STATE, Experiment, Method, with_both_fishers
-from run.reproduce import main
+from run.reproduce import draw_curves, main
 
 LOGSTDS = {'1': 0, '0.61': -0.5, '0.37': -1, '0.14': -2}  # by the standard deviation, as in names and legends
 _GAUSS_NEWTON = with_both_fishers({'gmm5': GMM5, 'flow': FLOW})
@@ -22,17 +19,25 @@ def starting_at(std: str) -> dict[str, Method]:
             for name, (method, option) in FAMILIES.items()}
 
 
-PANELS = {std: starting_at(std) for std in LOGSTDS}
+STARTS = {std: starting_at(std) for std in LOGSTDS}
 
 EXPERIMENT = Experiment(
     name='why',
     title='TRPO, policies that start with the same standard deviation',
     tasks=dict.fromkeys(('Ant-v5', 'Humanoid-v5', 'HalfCheetah-v5'), 1_000_000),
-    methods={name: method for methods in PANELS.values() for name, method in methods.items()},
+    methods={name: method for methods in STARTS.values() for name, method in methods.items()},
     seeds=5,
-    panels={f'std {std} at the start': tuple(methods) for std, methods in PANELS.items()},
-    comparisons=tuple((flow, other) for *others, flow in PANELS.values() for other in others),
+    panels={f'std {std} at the start': tuple(methods) for std, methods in STARTS.items()},
+    comparisons=tuple((flow, other) for *others, flow in STARTS.values() for other in others),
 )
 
+
+def draw(experiment: Experiment, folder: str) -> None:
+    """Curves and tables; final returns against the standard deviation at the start."""
+    draw_curves(experiment, folder)
+    from run.plots import starts
+    starts.draw(experiment, folder, {std: dict(zip(FAMILIES, names, strict=True)) for std, names in STARTS.items()})
+
+
 if __name__ == '__main__':
-    sys.exit(main(EXPERIMENT))
+    sys.exit(main(EXPERIMENT, draw=draw))

@@ -1,4 +1,5 @@
 """Fixtures shared by all tests."""
+import contextlib
 import os
 import pathlib
 import shutil
@@ -42,7 +43,8 @@ def mpirun(tmp_path_factory):
         if not isinstance(script, pathlib.Path):
             script = tmp_path_factory.mktemp('mpirun') / 'script.py'
             script.write_text(textwrap.dedent(code_or_path))
-        env = dict(os.environ, TF_CPP_MIN_LOG_LEVEL='3', PYTHONPATH=str(REPOSITORY))
+        path = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / 'tests')))
+        env = dict(os.environ, TF_CPP_MIN_LOG_LEVEL='3', PYTHONPATH=path)
         command = [program, '-n', str(nranks), sys.executable, str(script), *map(str, args)]
         with subprocess.Popen(command, env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE) as process:
@@ -58,3 +60,37 @@ def mpirun(tmp_path_factory):
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before():
+    """What a test's command sets in os.environ, such as the folder of XLA's cache, ends with the test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def quiet_logger(tmp_path):
+    """A logger of the test's own, which says nothing."""
+    from onpolicybaselines import logger
+    with logger.scoped_configure(str(tmp_path / 'log'), ['csv']):
+        yield
+
+
+@pytest.fixture
+def small_disk():
+    """small_disk(folder, size): a context in which the folder is a file system of that size; the test is skipped where
+    none can be mounted."""
+    @contextlib.contextmanager
+    def mounted(folder, size):
+        folder.mkdir()
+        if subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(folder)],
+                          capture_output=True).returncode:
+            pytest.skip('a file system cannot be mounted here')
+        try:
+            yield
+        finally:
+            subprocess.run(['umount', '-l', str(folder)], check=True)
+    return mounted

@@ -464,6 +464,7 @@ FAULTS = [
         'UPSTREAM.md, common/shapes.py: nothing is no name in the upstream file, nor here']),
     ('`__al*`', '`__al*`, `*.state`', 0, ['UPSTREAM.md, every file: no change needs the row of *.state']),
     ('`Kept.hide`', '`Kept.hide`, `dropped`', 0, ['UPSTREAM.md, common/shapes.py: dropped is there twice']),
+    ('| Does <more>. |', '|  |', 0, ['UPSTREAM.md, common/shapes.py: kept has no reason']),
     ('## Afterwards', '### common/only_theirs.py\n\n## Afterwards', 0, [
         'UPSTREAM.md, common/only_theirs.py: there is no such file']),
     ('## Afterwards', '### common/shapes.py (of a branch)\n\n## Afterwards', 0, [

@@ -87,6 +87,13 @@ def test_readme_names_real_targets_files_and_options():
     assert set(re.findall(r'--(\w+)[= `]', readme)) - {'no-deps'} <= flags | {'no', 'name'}
 
 
+@pytest.mark.parametrize('name', ['README.md', 'UPSTREAM.md', 'CHANGELOG.md', 'run/README.md'])
+def test_tests_that_are_named_exist(name):
+    files = [*(ROOT / 'tests').rglob('test_*.py')]
+    known = {file.stem for file in files}.union(*(re.findall(r'def (test_\w+)', file.read_text()) for file in files))
+    assert set(re.findall(r'\btest_\w+', (ROOT / name).read_text())) <= known
+
+
 def test_make_help_lists_every_target():
     listed = subprocess.run(['make', 'help'], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     makefile = (ROOT / 'Makefile').read_text()

@@ -1,5 +1,6 @@
 """The paper's figures: what is run, in which processes, and what is drawn of it."""
 import csv
+import dataclasses
 import gzip
 import importlib
 import json
@@ -15,7 +16,7 @@ import pytest
 from rliable import metrics
 
 from onpolicybaselines.bench.benchmarks import get_benchmark
-from run import fig1, fig2, fig3, fig6
+from run import baselines, fig1, fig2, fig3, fig6, why
 from run.experiments import experiment, jobs
 from run.experiments.experiment import Experiment, Method
 from run.experiments.jobs import Job, Worker, run_jobs
@@ -24,7 +25,7 @@ from run.reproduce import main
 
 ROOT = pathlib.Path(__file__).parents[1]
 FIGURES = {name: importlib.import_module(f'run.{name}').EXPERIMENT
-           for name in ('fig3', 'fig4', 'fig5', 'fig6', 'fig7', 'filter_update', 'why')}
+           for name in ('fig3', 'fig4', 'fig5', 'fig6', 'fig7', 'filter_update', 'why', 'baselines')}
 OPTIONS = ('--alg=trpo_mpi', '--env=Reacher-v5', '--timesteps_per_batch=256', '--seed=0')
 GAUSSIAN = (*OPTIONS, '--policy=gaussian')
 FLOW = (*OPTIONS, '--policy=flow', '--flow_layers=1')
@@ -235,7 +236,8 @@ def test_smoke_has_every_task_and_method_once(name, capsys):
     assert len({line.rpartition('--log_path=')[2] for line in lines}) == len(lines)
     batches = {'--alg=trpo_mpi': 1024, '--alg=acktr_cont': 2500}
     assert all(f'--num_timesteps={experiment.smoke_steps}' in line for line in lines)
-    assert experiment.smoke_steps >= 2 * batches[experiment.options[0]]
+    alg, *_ = experiment.options or next(iter(experiment.methods.values())).options
+    assert experiment.smoke_steps >= 2 * batches[alg]
 
 
 def test_the_papers_steps_and_seeds():
@@ -301,7 +303,8 @@ def write_run(folder, returns, length=10, steps=None):
     with gzip.open(os.path.join(folder, '0.monitor.csv.gz'), 'wt') as fh:
         fh.write('# {"t_start": 0.0, "env_id": "Reacher-v5"}\nr,l,t\n' + rows)
     with gzip.open(os.path.join(folder, 'progress.csv.gz'), 'wt') as fh:
-        fh.write('neg_curvature\n' + '0\n1\n1\n1\n')
+        fh.write('TimestepsSoFar,EpLenMean,entropy,neg_curvature\n')
+        fh.writelines(f'{500 * i},{length},{-i},{int(i > 0)}\n' for i in range(4))
     with open(os.path.join(folder, 'config.json'), 'w') as fh:
         json.dump({'args': {'num_timesteps': steps or length * len(returns)}}, fh)
 
@@ -426,6 +429,39 @@ def test_every_kind_of_figure_is_drawn(name, tmp_path, monkeypatch):
     files = write_runs(FIGURES[name], tmp_path)
     assert main(FIGURES[name], ['--plot-only', '--folder', str(tmp_path)]) == 0
     assert all(path.stat().st_size for path in files)
+
+
+def test_where_runs_end_against_how_they_start(tmp_path, monkeypatch):
+    """Also of a part of the runs: the lines of one family have points at the starts that it has runs of."""
+    monkeypatch.setattr(curves, 'REPS', 20)
+    figures = []
+    monkeypatch.setattr(curves, 'save', lambda fig, path: figures.append((fig, path)))
+    for name, height in (('flow-gn', 1.), ('flow-gn-0.37', 3.), ('gaussian', 2.)):
+        for n in range(2):
+            write_run(why.EXPERIMENT.folder(str(tmp_path), 'Ant-v5', name, n), np.full(30, height + n), 50)
+    why.draw(why.EXPERIMENT, str(tmp_path))
+    fig, path = figures[-1]
+    assert path == str(tmp_path / 'why-start.png')
+    finals, entropy, length = fig.axes
+    flow, = (line for line in finals.lines if line.get_label() == 'flow, Gauss–Newton')
+    assert flow.get_xydata().tolist() == [[1, 1.5], [0.37, 3.5]]
+    assert [line.get_linestyle() for line in entropy.lines] == ['-', '-', '--']
+    assert entropy.lines[0].get_xydata().tolist() == [[0, 0], [500, -1], [1000, -2], [1500, -3]]
+    assert set(length.lines[0].get_ydata()) == {50}
+
+
+def test_published_curves_beside_ours(tmp_path, monkeypatch):
+    published = tmp_path / 'published.csv'
+    published.write_text('task,method,step,mean,low,high\n' + ''.join(
+        f'Hopper-v5,trpo_mpi,{step},{step / 10},{step / 10 - 1},{step / 10 + 1}\n' for step in range(0, 1001, 10)))
+    experiment = dataclasses.replace(baselines.EXPERIMENT, published=str(published))
+    for n in range(2):
+        write_run(experiment.folder(str(tmp_path), 'Hopper-v5', 'trpo_mpi', n), np.full(100, 7. + 2 * n))
+    runs = curves.load(experiment, str(tmp_path))
+    _, ax = curves.plt.subplots()
+    curves.plot_published(ax, experiment, 'Hopper-v5', runs['Hopper-v5'])
+    assert ax.lines[0].get_xydata()[10].tolist() == [100, 10] and ax.lines[0].get_label() == 'TRPO, published'
+    assert '| Hopper-v5 | TRPO | 8.0 ± 1.0 (2) | 95 (94 to 96) |' in curves.tables(experiment, runs)
 
 
 def test_drawing_again_takes_no_tensorflow_and_changes_no_byte(tmp_path, monkeypatch):

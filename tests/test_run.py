@@ -326,11 +326,25 @@ def test_atari_defaults_learn_from_pixels(tmp_path):
     """The convolutional network and its defaults, on images of a small environment."""
     gym.register('Pixels-v0', entry_point=Pixels)
     try:
-        arrays, rows = train(tmp_path, env='Pixels-v0', env_type='atari_like', network='cnn_small', num_hidden=None,
+        arrays, rows = train(tmp_path, env='Pixels-v0', env_type=None, network='cnn_small', num_hidden=None,
                              num_timesteps=64, timesteps_per_batch=64)
     finally:
         del gym.registry['Pixels-v0']
     assert arrays['pi/c1/w'].shape == (8, 8, 4, 8) and len(rows) == 1
+
+
+def test_images_in_a_network_for_vectors_are_said(tmp_path, capfd):
+    gym.register('Pixels-v0', entry_point=Pixels)
+    try:
+        run.main(['run', *words({'alg': 'a2c', 'env': 'Pixels-v0', 'num_timesteps': 0, 'log_path': tmp_path / 'mlp'})])
+        assert 'Observations are images (42, 42, 4), and mlp takes them for vectors' in capfd.readouterr().out
+    finally:
+        del gym.registry['Pixels-v0']
+    for words_of, network in ((['--network=mlp'], 'mlp'), ([], 'cnn')):
+        args = run.common_arg_parser().parse_args(words_of)
+        with logger.scoped_configure(str(tmp_path), ['stdout']):
+            options.say_images(args, {'network': network}, Pixels.observation_space)
+    assert 'Observations are images' not in capfd.readouterr().out
 
 
 class Pixels(gym.Env):
@@ -383,9 +397,9 @@ def test_loaded_model_goes_on_training(hopper_model, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, line', [
-    (['--policy=gaussian'], 'does not fit this policy'),
+    (['--policy=gaussian'], 'whose policy is flow: leave it out'),
     (['--env=Reacher-v5'], 'does not fit this policy'),
-    (['--flow_units=5'], 'does not fit this policy'),
+    (['--flow_units=5'], 'whose flow_units is 3: leave it out'),
 ])
 def test_model_of_another_policy(hopper_model, tmp_path, arguments, line, capfd):
     with pytest.raises(SystemExit) as e:
@@ -417,6 +431,22 @@ def test_playing_hands_on_the_state(tmp_path):
 
     with logger.scoped_configure(str(tmp_path), []):
         assert play(model, args, run.build_env) == returns_of(remember=True) != returns_of(remember=False)
+
+
+@pytest.mark.parametrize(('alg', 'env', 'options'), [
+    ('a2c', 'ALE/Breakout-v5', {'num_env': 2, 'nsteps': 8, 'network': 'cnn_small'}),
+    pytest.param('acktr', 'BreakoutNoFrameskip-v4', {'nsteps': 16, 'network': 'cnn_small'}, marks=pytest.mark.slow),
+    pytest.param('trpo_mpi', 'ALE/Breakout-v5', {'num_env': 2, 'timesteps_per_batch': 16}, marks=pytest.mark.slow),
+])
+def test_games_train_and_play(alg, env, options, tmp_path, capfd):
+    """One update; then a whole game, of five lives."""
+    pytest.importorskip('ale_py', reason="pip install 'onpolicybaselines[atari]'")
+    run.main(['run', *words({'alg': alg, 'env': env, 'seed': 1, 'num_timesteps': 16, 'play': True, 'play_episodes': 1,
+                             'log_path': tmp_path, **options})])
+    played = [line for line in capfd.readouterr().out.splitlines() if line.startswith('episode_rew=')]
+    with open(tmp_path / 'play' / '0.monitor.csv') as fh:
+        _, _, *games = fh.read().splitlines()
+    assert len(games) == len(played) == 1 and played[0] == f'episode_rew={games[0].split(",")[0]}'
 
 
 def test_films_of_training_and_playing(hopper_model, tmp_path):
@@ -451,8 +481,10 @@ def command_line(*arguments, **kwargs):
     ({'alg': 'acktr_cont', 'env': 'Reacher-v5', 'policy': 'flow', 'flow_layers': 1, 'timesteps_per_batch': 100},
      ['network=mlp', 'num_env=2', 'flow_unit=3', 'kfac_update=0']),
     ({'alg': 'acktr', 'env': 'CartPole-v1', 'nsteps': 10, 'num_env': 2}, ['max_kl=1', 'policy=flow', 'network=lstm']),
-    ({'alg': 'a2c', 'env': 'CartPole-v1', 'network': 'lstm', 'nlstm': 8}, ['max_kl=1', 'lrschedule=fast'])],
-    ids=['acktr_cont', 'acktr', 'a2c'])
+    ({'alg': 'a2c', 'env': 'CartPole-v1', 'network': 'lstm', 'nlstm': 8}, ['max_kl=1', 'lrschedule=fast']),
+    ({'alg': 'ppo2', 'env': 'CartPole-v1', 'nsteps': 48, 'num_env': 2, 'lrschedule': 'linear'},
+     ['max_kl=1', 'policy=flow', 'clipschedule=fast', 'nminibatches=5', 'comm=None'])],
+    ids=['acktr_cont', 'acktr', 'a2c', 'ppo2'])
 def test_other_algorithms(options, unknown, tmp_path, capfd):
     """Train, save, play without being told of the policy again; what they do not take is one line."""
     model, log = tmp_path / 'model.npz', tmp_path / 'log'
@@ -477,7 +509,7 @@ def test_what_xla_compiles_is_kept_for_the_next_run(tmp_path):
         result = command_line(*words({**BASE, 'xla': True, 'log_path': tmp_path / folder}),
                               XDG_CACHE_HOME=str(tmp_path / home))
         assert result.returncode == 0, result.stderr
-        kept = {f.name: f.stat().st_mtime_ns for f in (tmp_path / 'home').glob('onpolicybaselines/xla/*')}
+        kept = {f.name: f.stat().st_mtime_ns for f in (tmp_path / 'home').glob('onpolicybaselines/xla/*/*')}
         with open(tmp_path / folder / 'progress.csv', newline='') as fh:
             tables.append((kept, [{k: v for k, v in row.items() if k != 'TimeElapsed'} for row in csv.DictReader(fh)]))
     assert tables[0] == tables[1] == tables[2] and len(tables[0][0]) >= 2

@@ -20,7 +20,8 @@ from onpolicybaselines.a2c.rmsprop import RMSPropOptimizer
 from onpolicybaselines.common.checkpoint import Checkpoints
 from onpolicybaselines.common.policy import batch_placeholders
 from onpolicybaselines.common.sampling import entropy_noise, entropy_of
-from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
+from onpolicybaselines.common.costs import check_batch
+from onpolicybaselines.common.keywords import Count, Fraction, NonNegative, Positive, Repeats, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_util import sync_from_root
 from onpolicybaselines.common.mpi_world import allmean, size
@@ -86,8 +87,9 @@ class Model(object):
             noise = entropy_noise(train_model.pdtype, train_model.np_random, len(obs), ent_samples)
             state = [] if states is None else [states, masks]
             losses, grads = self.compute_lossandgrad(obs, actions, advs, rewards, noise, *state)
-            trainer.apply_gradients(allmean(grads), cur_lr)
             policy_loss, value_loss, policy_entropy = allmean(losses)
+            trainer.apply_gradients(allmean(grads), cur_lr, policy_loss=policy_loss, value_loss=value_loss,
+                                    policy_entropy=policy_entropy)
             return policy_loss, value_loss, policy_entropy
 
 
@@ -117,7 +119,7 @@ def learn(
     network: str | Callable,
     env: gym.Env | gym.vector.VectorEnv | VecEnv,
     seed: int | None = None,
-    nsteps: Positive[int] = 5,
+    nsteps: Count = 5,
     total_timesteps: NonNegative[int] = int(80e6),
     vf_coef: NonNegative[float] = 0.5,
     ent_coef: NonNegative[float] = 0.01,
@@ -127,13 +129,13 @@ def learn(
     epsilon: NonNegative[float] = 1e-5,
     alpha: Fraction = 0.99,
     gamma: Fraction = 0.99,
-    log_interval: Positive[int] = 100,
+    log_interval: Count = 100,
     load_path: str | None = None,
     policy: str | None = None,
     value_network: Literal['copy', 'shared'] | Callable | None = None,
     normalize_observations: bool = False,
     bootstrap_truncated: bool = False,
-    ent_samples: Positive[int] = 10,
+    ent_samples: Repeats = 10,
     callback: Callable | None = None,
     **network_kwargs
     ) -> Model:
@@ -172,6 +174,7 @@ def learn(
 
     # Get the nb of env
     nenvs = env.num_envs
+    check_batch(env, nsteps*nenvs)
     policy = build_policy(env, network, value_network=value_network, normalize_observations=normalize_observations,
                           policy=policy, **network_kwargs)
 

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
+from onpolicybaselines.common.checks import check_values
 from onpolicybaselines.common.gradients import check_finite_parts, clip_by_global_norm
 from onpolicybaselines.common.math_util import unflatten_vector
 from onpolicybaselines.common.mpi_world import check_synced
@@ -30,22 +31,27 @@ class RMSPropOptimizer:
         self.ms = tf.Variable(tf.ones([sum(map(U.numel, var_list))], dtype), trainable=False)
 
         def apply(grads, learning_rate):
-            self.ms.assign(decay * self.ms + (1 - decay) * tf.square(grads))
-            step = learning_rate * grads * tf.math.rsqrt(self.ms + epsilon)
-            for v, piece in zip(self._var_list, split_like(self._var_list, step), strict=True):
+            ms = decay * self.ms + (1 - decay) * tf.square(grads)
+            step = learning_rate * grads * tf.math.rsqrt(ms + epsilon)
+            good = tf.reduce_all(tf.math.is_finite(ms + step))
+            self.ms.assign(tf.where(good, ms, self.ms))
+            for v, piece in zip(self._var_list, split_like(self._var_list, tf.where(good, step, 0)), strict=True):
                 v.assign_sub(piece)
+            return good
 
         self._apply = U.function(apply, tf.TensorSpec(self.ms.shape, dtype), tf.TensorSpec([], dtype))
 
-    def apply_gradients(self, grads: np.ndarray, learning_rate: float) -> None:
-        """One update along the flat gradient [n]. Raises FloatingPointError, with nothing changed, if that is not
-        finite, and every 100 updates RuntimeError if the parameters of MPI ranks differ."""
+    def apply_gradients(self, grads: np.ndarray, learning_rate: float, **losses: float) -> None:
+        """One update along the flat gradient [n]. Raises FloatingPointError, with nothing changed, if that, the step or
+        one of the losses is not finite, and every 100 updates RuntimeError if the parameters of MPI ranks differ."""
         pieces = unflatten_vector(grads, [v.shape for v in self._var_list])
         check_finite_parts(f'update {self.updates + 1}: the gradient of {{!r}} is',
                            zip(self._var_list, pieces, strict=True))
+        check_values(f'update {self.updates + 1}', **losses)
         if self.updates % 100 == 0:
             check_synced(self._get_flat(), f'update {self.updates + 1}')
-        self._apply(clip_by_global_norm(grads, self.max_grad_norm), learning_rate)
+        if not self._apply(clip_by_global_norm(grads, self.max_grad_norm), learning_rate):
+            raise FloatingPointError(f'update {self.updates + 1}: the step is not finite; parameters unchanged')
         self.updates += 1
 
     def state(self) -> State:

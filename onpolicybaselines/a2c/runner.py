@@ -50,7 +50,11 @@ class Runner(AbstractEnvRunner):
             mb_values.append(values)
             mb_dones.append(self.dones)
 
-            obs, rewards, dones, infos = self.env.step(actions)
+            try:
+                obs, rewards, dones, infos = self.env.step(actions)
+            except Exception:
+                check_finite('the batch', observation=np.array(mb_obs)) # it makes the actions that they fail at
+                raise
             self.episodes.note(rewards, dones, infos)
             for info in infos:
                 maybeepinfo = info.get('episode')
@@ -71,6 +75,7 @@ class Runner(AbstractEnvRunner):
         else:
             *mb_values, last_values = self.model.value(mb_obs).reshape(-1, self.nenv)
         mb_rewards = discount_with_dones([*mb_rewards, last_values], [*mb_dones[1:], self.dones], self.gamma)[:-1]
+        check_finite('the batch', **{'return': np.array(mb_rewards)})
 
         # Batch of steps to batch of rollouts
         mb_obs = mb_obs[:-1].swapaxes(1, 0).reshape(self.batch_ob_shape)

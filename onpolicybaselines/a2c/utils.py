@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.checks import check_images
 from onpolicybaselines.common.keywords import check_choice, nearest
 from onpolicybaselines.common.layers import record_layer, standardize
 from onpolicybaselines.common.math_util import discount_with_boundaries
@@ -36,6 +37,7 @@ def conv(x: tf.Tensor, scope: str, *, nf: int, rf: int, stride: int, pad: str = 
         channel_ax = 1
         strides = [1, 1, stride, stride]
     bias_var_shape = [nf] if one_dim_bias else [1, nf, 1, 1]
+    check_images(scope, x.shape[1:], rf, pad, channel_ax)
     nin = x.shape[channel_ax]
     wshape = [rf, rf, nin, nf]
     with variable_scope(scope):

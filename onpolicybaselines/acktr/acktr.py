@@ -25,7 +25,8 @@ from onpolicybaselines.common.policy import batch_placeholders
 from onpolicybaselines.common.sampling import entropy_noise, entropy_of
 from onpolicybaselines.common.checkpoint import Checkpoints
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
+from onpolicybaselines.common.costs import check_batch, check_factors
+from onpolicybaselines.common.keywords import Count, Fraction, NonNegative, Positive, Repeats, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_util import sync_from_root
 from onpolicybaselines.common.mpi_world import rank, size
@@ -125,8 +126,8 @@ def learn(
     seed: int | None = None,
     total_timesteps: NonNegative[int] = int(40e6),
     gamma: Fraction = 0.99,
-    log_interval: Positive[int] = 100,
-    nsteps: Positive[int] = 20,
+    log_interval: Count = 100,
+    nsteps: Count = 20,
     ent_coef: NonNegative[float] = 0.01,
     vf_coef: NonNegative[float] = 0.5,
     vf_fisher_coef: NonNegative[float] = 1.0,
@@ -141,7 +142,7 @@ def learn(
     value_network: Literal['copy', 'shared'] | Callable | None = None,
     normalize_observations: bool = False,
     bootstrap_truncated: bool = False,
-    ent_samples: Positive[int] = 10,
+    ent_samples: Repeats = 10,
     callback: Callable | None = None,
     **network_kwargs
     ) -> Model:
@@ -189,9 +190,12 @@ def learn(
                           policy=policy, **network_kwargs)
 
     nenvs = env.num_envs
+    check_batch(env, nsteps*nenvs)
     model = Model(policy, total_timesteps, ent_coef=ent_coef, vf_coef=vf_coef, vf_fisher_coef=vf_fisher_coef,
                   lr=lr, max_grad_norm=max_grad_norm, kfac_clip=kfac_clip, lrschedule=lrschedule, is_async=is_async,
                   ent_samples=ent_samples, np_random=np_random)
+
+    check_factors(model.params)
 
     if load_path is not None:
         model.load(load_path)

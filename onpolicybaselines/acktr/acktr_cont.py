@@ -20,7 +20,8 @@ from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
 from onpolicybaselines.common.checkpoint import Checkpoints
 from onpolicybaselines.common.checks import check_finite
-from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
+from onpolicybaselines.common.costs import check_batch, check_factors
+from onpolicybaselines.common.keywords import Count, Fraction, NonNegative, Passes, Positive, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_moments import mpi_moments
 from onpolicybaselines.common.mpi_util import sync_from_root
@@ -43,6 +44,7 @@ def rollout(env: VecEnv, act: Callable, max_pathlength: int, obfilter: Callable 
     act: [1, 2 ob_dim] -> [1, A]. Raises FloatingPointError if an observation, action or reward is not finite.
     """
     ob = env.reset()[0]
+    cont_model.check_step(-1, ob)
     prev_ob = np.float32(np.zeros(ob.shape))
     if obfilter: ob = obfilter(ob)
     terminated = False
@@ -50,14 +52,14 @@ def rollout(env: VecEnv, act: Callable, max_pathlength: int, obfilter: Callable 
     obs = []
     acs = []
     rewards = []
-    for _ in range(max_pathlength):
+    for t in range(max_pathlength):
         state = np.concatenate([ob, prev_ob], -1)
         obs.append(state)
         ac = act(state[np.newaxis])[0]
         acs.append(ac)
         prev_ob = np.copy(ob)
         scaled_ac = scale_action(ac, env.action_space)
-        ob, rew, done, info = cont_model.step_one(env, scaled_ac)
+        ob, rew, done, info = cont_model.step_one(env, scaled_ac, t)
         if obfilter: ob = obfilter(ob)
         rewards.append(rew)
         if done:
@@ -65,8 +67,7 @@ def rollout(env: VecEnv, act: Callable, max_pathlength: int, obfilter: Callable 
             break
     path = {"observation" : np.array(obs), "terminated" : terminated,
             "reward" : np.array(rewards), "action" : np.array(acs)}
-    check_finite('an episode', environments=False, observation=path["observation"], action=path["action"],
-                 reward=path["reward"])
+    check_finite('an episode', environments=False, observation=path["observation"], action=path["action"])
     return {**path, "ep_ret": info.get('episode', {}).get('r', path["reward"].sum())}
 
 def compute_advantages(paths: Sequence[dict], vpreds: Sequence[np.ndarray], gamma: float,
@@ -106,18 +107,18 @@ def learn(*,
         total_timesteps: NonNegative[int],
         gamma: Fraction = 0.99,
         lam: Fraction = 0.97,
-        timesteps_per_batch: Positive[int] = 2500,
+        timesteps_per_batch: Count = 2500,
         callback: Callable | None = None,
         desired_kl: Positive[float] = 0.002,
         seed: int | None = None,
         load_path: str | None = None,
         policy: str | None = None,
         stepsize: Positive[float] = 0.03,
-        kfac_update: Positive[int] = 2,
+        kfac_update: Count = 2,
         epsilon: Positive[float] = 1e-2,
         stats_decay: Fraction = 0.99,
-        cold_iter: Positive[int] = 1,
-        vf_iters: NonNegative[int] = 25,
+        cold_iter: Count = 1,
+        vf_iters: Passes = 25,
         vf_stepsize: Positive[float] = 0.001,
         is_async: bool = False,
         std_fisher: Literal['batch', 'sample'] = 'batch',
@@ -158,7 +159,8 @@ def learn(*,
     """
     check_ranges(learn, locals())
     env, np_random = begin(env, seed)
-    cont_model.check_env(env)
+    env = cont_model.single(env)
+    check_batch(env, timesteps_per_batch)
     ob_dim = env.observation_space.shape[0]
     policy = MlpPolicy(ob_dim, env.action_space, policy, np_random, std_fisher, kl_estimator, critic_sees,
                        **policy_kwargs)
@@ -175,6 +177,7 @@ def learn(*,
     obfilter = model.obfilter
     if load_path is not None:
         model.load(load_path)
+    check_factors([*policy.var_list, *vf.var_list])
     sync_from_root([*policy.var_list, *vf.var_list])
 
     i = 0

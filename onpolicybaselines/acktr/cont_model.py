@@ -11,13 +11,15 @@ from onpolicybaselines.acktr.paths import split_paths
 from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
 from onpolicybaselines.common import tf_util as U
-from onpolicybaselines.common.checks import check_single
+from onpolicybaselines.common.checks import check_finite, check_single, check_size
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import check_fits
 from onpolicybaselines.common.mpi_filter import MpiZFilter
 from onpolicybaselines.common.mpi_world import allsum
+from onpolicybaselines.common.policy import check_spec
 from onpolicybaselines.common.state import State
-from onpolicybaselines.common.vec_env import VecEnv
+from onpolicybaselines.common.vec_env import VecEnv, VecEnvWrapper
+from onpolicybaselines.common.vec_env.steps import Step
 
 
 class Model:
@@ -58,6 +60,7 @@ class Model:
         """Read what `save` wrote. Raises UsageError, changing nothing, if the file is of another model."""
         arrays, meta = U.load_variables(load_path)
         check_fits(load_path, meta, arrays, self.arrays())
+        check_spec(load_path, meta, self.policy.spec)
         self.policy.set_arrays(arrays)
         self.vf.set_arrays(arrays)
         self.obfilter.set_state({name: arrays[f'obfilter/{name}'] for name in self.obfilter.state()})
@@ -76,9 +79,12 @@ class Model:
         return parts if self.optim is None else {**parts, 'optim': self.optim}
 
 
-def check_env(env: VecEnv) -> None:
-    """Raise UsageError for an environment that this learner cannot take."""
+def single(env: VecEnv) -> VecEnv:
+    """`env` for whole episodes one after the other, see `Starts`. Raises UsageError where this learner cannot take it.
+    """
     check_single(env.num_envs)
+    check_size('observations', env.observation_space.shape)
+    check_size('actions', env.action_space.shape)
     if not isinstance(env.observation_space, gym.spaces.Box) or len(env.observation_space.shape) != 1:
         raise UsageError(f'acktr_cont is for observations that are vectors, not {env.observation_space}: '
                          'use --alg=acktr')
@@ -86,6 +92,26 @@ def check_env(env: VecEnv) -> None:
         raise UsageError(f'acktr_cont is for continuous (Box) actions, not for {env.action_space}: use --alg=acktr')
     if not env.action_space.is_bounded():
         raise UsageError('acktr_cont scales actions to the bounds of the action space, which has none')
+    return Starts(env)
+
+
+class Starts(VecEnvWrapper):
+    """Environments whose `reset` does not throw away the start to which one has just reset itself."""
+
+    def __init__(self, venv: VecEnv):
+        super().__init__(venv)
+        self.start = None
+
+    def reset(self) -> np.ndarray:
+        """The first observations of the next episode, [1, ...]."""
+        obs, self.start = self.start, None
+        return self.venv.reset() if obs is None else obs
+
+    def step_wait(self) -> Step:
+        """See VecEnv.step_wait."""
+        obs, rews, dones, infos = self.venv.step_wait()
+        self.start = obs if dones[0] else None
+        return obs, rews, dones, infos
 
 
 def scale_action(ac: np.ndarray, ac_space: gym.spaces.Box) -> np.ndarray:
@@ -98,10 +124,24 @@ def scale_action(ac: np.ndarray, ac_space: gym.spaces.Box) -> np.ndarray:
     return np.minimum(np.maximum(low + (ac + 1.) * 0.5 * (high - low), low), high)
 
 
-def step_one(env: VecEnv, ac: np.ndarray) -> tuple[np.ndarray, float, bool, dict]:
-    """(observation, reward, whether the episode is over, info) of the only environment, the last observation too."""
+def step_one(env: VecEnv, ac: np.ndarray, t: int) -> tuple[np.ndarray, float, bool, dict]:
+    """(observation, reward, whether the episode is over, info) of the only environment, the last observation too.
+
+    t: number of the step. Raises FloatingPointError for an observation or a reward that is not finite."""
     obs, rews, dones, infos = env.step(ac[np.newaxis])
-    return infos[0]['terminal_observation'] if dones[0] else obs[0], rews[0], dones[0], infos[0]
+    ob = infos[0]['terminal_observation'] if dones[0] else obs[0]
+    check_step(t, ob, rews[0])
+    return ob, rews[0], dones[0], infos[0]
+
+
+def check_step(t: int, ob: np.ndarray, rew: float = 0.) -> None:
+    """Raise FloatingPointError if the reward of step t of an episode, or the observation after it, is not finite; no
+    filter has seen them yet."""
+    with np.errstate(over='ignore'):
+        square = float(ob.dot(ob)) + float(rew) * float(rew)
+    if not square < 1e76:  # numbers that float32 holds, mostly; NaN is less than nothing
+        check_finite('an episode', environments=False, first=t, reward=np.array([rew]))
+        check_finite('an episode', environments=False, first=t + 1, observation=ob[np.newaxis])
 
 
 def add_action_dists(paths: Sequence[dict], policy: MlpPolicy) -> None:

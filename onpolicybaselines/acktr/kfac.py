@@ -13,10 +13,11 @@ from typing import Any
 from onpolicybaselines.acktr.kfac_blocks import CurvatureBlock, FisherMatrix, Options, blocks_of
 from onpolicybaselines.acktr.kfac_tape import compiled, gradients, layers, taped
 from onpolicybaselines.common import tf_util as U
+from onpolicybaselines.common.checks import check_values
 from onpolicybaselines.common.compiled import to_numpy
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.gradients import check_finite_parts, clip_by_global_norm
-from onpolicybaselines.common.keywords import Positive, check_ranges, nearest
+from onpolicybaselines.common.keywords import Count, Positive, check_ranges, nearest
 from onpolicybaselines.common.math_util import unflatten_vector
 from onpolicybaselines.common.mpi_world import check_synced
 from onpolicybaselines.common.state import State, check_shapes
@@ -65,8 +66,8 @@ class KfacOptimizer:
     """
 
     def __init__(self, learning_rate: float | Callable[[], float] = 0.01, momentum: float = 0.9,
-                 clip_kl: Positive[float] = 0.01, kfac_update: Positive[int] = 2, stats_accum_iter: Positive[int] = 60,
-                 full_stats_init: bool = False, cold_iter: Positive[int] = 100,
+                 clip_kl: Positive[float] = 0.01, kfac_update: Count = 2, stats_accum_iter: Count = 60,
+                 full_stats_init: bool = False, cold_iter: Count = 100,
                  cold_lr: float | Callable[[], float] | None = None, is_async: bool = False, async_stats: bool = False,
                  epsilon: Positive[float] = 1e-2, stats_decay: float = 0.95, blockdiag_bias: bool = False,
                  channel_fac: bool = False, factored_damping: bool = False, approxT2: bool = False,
@@ -237,7 +238,9 @@ class KfacOptimizer:
             return _value(self.learning_rate if self.cold_lr is None else self.cold_lr) * self.cold_momentum
 
         step = coldSGDstart() if self.is_cold() else 0.
-        self._set_from_flat(theta - step - self.apply_gradients_kfac(grads))
+        theta = theta - step - self.apply_gradients_kfac(grads)
+        check_values(f'K-FAC update {self.global_step}', step=theta)
+        self._set_from_flat(theta)
 
     def is_cold(self) -> bool:
         """Whether this update takes a plain momentum step."""
@@ -286,9 +289,11 @@ class KfacOptimizer:
             pieces = unflatten_vector(grads, [v.shape for v in self.param_vars])
             check_finite_parts(f'K-FAC update {self.global_step + 1}: the gradients of {{!r}} are',
                                zip(self.param_vars, pieces, strict=True))
+            loss, _, *others = values = tuple(map(float, values))
+            check_values(f'K-FAC update {self.global_step + 1}', loss=[loss, *others])
             self.apply_stats(statsUpdates)
             self.apply_gradients(grads)
-            return tuple(map(float, values))
+            return values
 
         return update
 

@@ -58,7 +58,7 @@ class NeuralNetValueFunction(object):
         self.optim = kfac.KfacOptimizer(learning_rate=stepsize, cold_lr=stepsize*(1-0.9), momentum=0.9,
                                         clip_kl=0.3, epsilon=0.1, stats_decay=0.95,
                                         kfac_update=2, cold_iter=50,
-                                        weight_decay_dict=wd_dict, max_grad_norm=None)
+                                        weight_decay_dict=wd_dict, max_grad_norm=1000.)
         self.do_update = self.optim.minimize(losses, self.var_list, X, vtarg_n, vtarg_n)
     def _preproc(self, path):
         l = pathlength(path)

@@ -3,19 +3,20 @@
 Source: openai/baselines `bench/monitor.py`.
 """
 import csv
-import gzip
 import json
 import os.path as osp
+import sys
 import time
-import zlib
 from collections.abc import Mapping, Sequence
 from glob import escape, glob
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
+from onpolicybaselines.common.checks import check_columns
 from onpolicybaselines.common.log_files import attempt, cut, open_log, position
 from onpolicybaselines.common.state import State
+from onpolicybaselines.common.tables import read_episodes
 
 if TYPE_CHECKING:
     import pandas
@@ -33,6 +34,7 @@ class Monitor(gymnasium.Wrapper):
     allow_early_resets: without it, `reset` before the episode's end is a RuntimeError.
     reset_keywords: names every `reset` must be given (in its `options` or as arguments); columns of the file.
     info_keywords: keys the last `info` of an episode must have; columns of the file.
+    Raises UsageError for keywords that are one of the columns 'r', 'l', 't', or twice the same.
     """
 
     EXT = 'monitor.csv'
@@ -40,6 +42,7 @@ class Monitor(gymnasium.Wrapper):
     def __init__(self, env: gymnasium.Env, filename: str | None, allow_early_resets: bool = False,
                  reset_keywords: Sequence[str] = (), info_keywords: Sequence[str] = ()) -> None:
         super().__init__(env)
+        check_columns(*reset_keywords, *info_keywords)
         self.tstart = time.time()
         if filename:
             self.results_writer = ResultsWriter(filename,
@@ -71,8 +74,8 @@ class Monitor(gymnasium.Wrapper):
         return self.env.reset(**kwargs)
 
     def reset_state(self) -> None:
-        """Forget the running episode."""
-        if not self.allow_early_resets and not self.needs_reset:
+        """Forget the running episode. Raises RuntimeError if it has steps, unless early resets are allowed."""
+        if not self.allow_early_resets and not self.needs_reset and self.rewards:
             raise RuntimeError('reset before the end of the episode: finish it, or allow this with '
                                'Monitor(env, path, allow_early_resets=True)')
         self.rewards = []
@@ -193,8 +196,8 @@ def load_results(dir: str) -> 'pandas.DataFrame':
     """All episodes recorded in `dir`, in the order they ended.
 
     Returns a frame with columns 'r', 'l', 't' (seconds since the first Monitor was made) and the files' extra
-    keys; its `attrs['headers']` is the list of the files' headers (dicts).
-    Raises LoadMonitorResultsError if there are no files or one is damaged.
+    keys; its `attrs['headers']` is the list of the files' headers (dicts). A damaged file is left out, with a line on
+    stderr. Raises LoadMonitorResultsError if there is no file that can be read.
     """
     import pandas
     monitor_files = get_monitor_files(dir)
@@ -202,24 +205,21 @@ def load_results(dir: str) -> 'pandas.DataFrame':
         raise LoadMonitorResultsError(f'no monitor files of the form *{Monitor.EXT} found in {dir}')
     dfs = []
     headers = []
+    faults = []
     for fname in monitor_files:
-        if not osp.getsize(fname):  # only just opened
+        if osp.isfile(fname) and not osp.getsize(fname):  # only just opened
             continue
-        with (gzip.open if fname.endswith('.gz') else open)(fname, 'rt', encoding='utf-8', newline='') as fh:
-            try:
-                firstline = fh.readline()
-                if not firstline.startswith('#'):
-                    raise ValueError('the first line is not "#" and a JSON header')
-                header = json.loads(firstline[1:])
-                df = pandas.read_csv(fh, index_col=None)
-                if 't_start' not in header or not {'r', 'l', 't'} <= set(df.columns):
-                    raise ValueError('"t_start" or one of the columns r, l, t is missing')
-            except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as e:
-                raise LoadMonitorResultsError(f'{fname} is not a monitor file: {e}') from None
-            headers.append(header)
+        try:
+            header, df = read_episodes(fname)
+        except ValueError as e:
+            faults.append(str(e))
+            continue
+        headers.append(header)
         dfs.append(df.assign(t=df.t + header['t_start']))
     if not dfs:
-        raise LoadMonitorResultsError(f'all monitor files in {dir} are empty')
+        raise LoadMonitorResultsError('; '.join(faults) or f'all monitor files in {dir} are empty')
+    for fault in faults:
+        print(f'left out: {fault}', file=sys.stderr)
     df = pandas.concat([df for df in dfs if len(df)] or dfs[:1])
     df = df.sort_values('t', kind='stable', ignore_index=True)
     df['t'] -= min(header['t_start'] for header in headers)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 import numpy as np
 from gymnasium import spaces
 
+from onpolicybaselines.common.checks import check_size
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest
 
@@ -15,6 +16,7 @@ def check_action_space(ac_space: spaces.Space, policy: str | None, policies: Ite
     """
     if policy is not None and policy not in policies:
         raise UsageError(f'unknown policy {policy!r}{nearest(policy, policies)}')
+    check_size('actions', ac_space.shape)
     if isinstance(ac_space, spaces.Box):
         if len(ac_space.shape) != 1:
             raise UsageError(f'actions of shape {ac_space.shape} are not supported: flatten them to one dimension')

@@ -5,8 +5,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, TransformObservation, TransformReward
 
-from onpolicybaselines.common.atari_games import register_atari
-from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.atari_games import make_game
 
 
 class FireResetEnv(gym.Wrapper):
@@ -62,14 +61,13 @@ class EpisodicLifeEnv(gym.Wrapper):
 def make_atari(env_id: str, max_episode_steps: int | None = None, **env_kwargs: Any) -> gym.Env:
     """An Atari game in steps of 4 frames, with up to 30 NOOPs at reset and observations uint8 [84, 84, 1].
 
+    The steps are the same whatever the id skips by itself, as ALE/Pong-v5 does. How often the game takes the action
+    before again is the id's: with probability 0.25 in each frame for v5, never for NoFrameskip-v4, upstream's.
     max_episode_steps counts these steps; None leaves the game's own limit. env_kwargs go to gymnasium.make.
-    UsageError for an id without 'NoFrameskip'; ImportError without ale-py or opencv.
+    UsageError for an id that is no game; ImportError without ale-py or opencv.
     Source: openai/baselines `common/atari_wrappers.py`.
     """
-    register_atari()
-    if 'NoFrameskip' not in env_id:
-        raise UsageError("make_atari skips frames itself and needs an id like 'PongNoFrameskip-v4', got %r" % env_id)
-    env = AtariPreprocessing(gym.make(env_id, **env_kwargs), noop_max=30, frame_skip=4, screen_size=84,
+    env = AtariPreprocessing(make_game(env_id, **env_kwargs), noop_max=30, frame_skip=4, screen_size=84,
                              grayscale_newaxis=True)
     if max_episode_steps is not None:
         env = gym.wrappers.TimeLimit(env, max_episode_steps=max_episode_steps)

@@ -25,7 +25,7 @@ from onpolicybaselines import logger
 from onpolicybaselines.common.env_state import NoStateError
 from onpolicybaselines.common.errors import Interrupted, UsageError
 from onpolicybaselines.common.files import TEMPORARY, read_arrays, write_arrays
-from onpolicybaselines.common.log_files import kept_logs
+from onpolicybaselines.common.log_files import cut_file, kept_logs
 from onpolicybaselines.common.mpi_world import allgather, allmax, get_comm, rank, size
 from onpolicybaselines.common.state import State, Stateful, flatten, generator_state, set_generator_state, unflatten
 from onpolicybaselines.common.vec_env import VecEnv
@@ -109,12 +109,15 @@ class Checkpoints:
 
     def resume(self, *counters: Any) -> tuple:
         """The counters, numbers or arrays, of the checkpoint from which the run goes on, after everything else has gone
-        back to it; in a new run they themselves. Raises UsageError if the checkpoint is of another run."""
+        back to it; in a new run they themselves. Raises UsageError if the checkpoint is of another run, or logs have
+        lost lines since."""
         state = self._keeper and self._keeper.state
         if state is None:
             return counters
         try:
             self._set_state(state)
+        except UsageError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise UsageError(f'the checkpoint in {self._keeper.folder} is of another run: '
                              f'{" ".join(str(e).split())}') from e
@@ -191,7 +194,7 @@ class Checkpoints:
             if self._collector is not None:
                 self._collector.set_state(state['collector'])
         for name, length in state['monitors'].items():
-            os.truncate(os.path.join(logger.get_dir(), name), length)
+            cut_file(os.path.join(logger.get_dir(), name), length)
         self.updates = self._saved = state['updates']
         self.elapsed = state['elapsed']
         logger.get_current().set_state(state['logger'])
@@ -239,15 +242,13 @@ def _from_json(value):
 def _global_state():
     """Of the generators that belong to nobody; TensorFlow's operations that draw by themselves hide theirs."""
     import tensorflow as tf
-    version, internal, gauss = random.getstate()
-    return {'numpy': generator_state(np.random.mtrand._rand), 'python': [version, list(internal), gauss],
+    return {'numpy': generator_state(np.random.mtrand._rand), 'python': generator_state(random._inst),
             'tensorflow': tf.random.get_global_generator().state.numpy()}
 
 
 def _set_global_state(state):
     import tensorflow as tf
-    version, internal, gauss = state['python']
-    random.setstate((version, tuple(internal), gauss))
+    set_generator_state(random._inst, state['python'])
     set_generator_state(np.random.mtrand._rand, state['numpy'])
     tf.random.get_global_generator().reset(state['tensorflow'])
 

@@ -13,11 +13,13 @@ from onpolicybaselines.bench.monitor import Monitor
 from onpolicybaselines.common import mpi_world
 from onpolicybaselines.common.atari_wrappers import make_atari, wrap_deepmind
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords.flags import OneLineParser, at_least, switch
+from onpolicybaselines.common.keywords.flags import OneLineParser, at_least, factor, switch
 from onpolicybaselines.common.misc_util import set_global_seeds
+from onpolicybaselines.common.seeds import environment_seed
 from onpolicybaselines.common.vec_env.children import in_children
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.series import in_series
+from onpolicybaselines.common.vec_env.steps import seed_env
 from onpolicybaselines.common.vec_env.subproc_vec_env import SubprocVecEnv
 from onpolicybaselines.common.vec_env.vec_env import VecEnv
 from onpolicybaselines.common.wrappers import ClipActionsWrapper, RewardScaler
@@ -38,7 +40,7 @@ def make_vec_env(env_id: str, env_type: str | None, num_env: int, seed: int | No
 
     One that renders gets a process of its own, too: the OpenGL of Mesa and TensorFlow crash each other.
 
-    Environment i (from start_index) has seed + 10000 * MPI rank + i; Monitor files go to the logger's folder.
+    Environment i (from start_index) has `environment_seed(seed, rank, i)`; Monitor files go to the logger's folder.
     initializer(mpi_rank=, subrank=) is called first in each process of a SubprocVecEnv. Also sets the global seeds.
     UsageError for num_env < 1. Source: openai/baselines `common/cmd_util.py`.
     """
@@ -47,7 +49,6 @@ def make_vec_env(env_id: str, env_type: str | None, num_env: int, seed: int | No
     wrapper_kwargs = wrapper_kwargs or {}
     env_kwargs = env_kwargs or {}
     mpi_rank = mpi_world.rank()
-    seed = seed + 10000 * mpi_rank if seed is not None else None
     logger_dir = logger.get_dir()
     def make_thunk(rank, initializer=None):
         return lambda: make_env(
@@ -65,7 +66,7 @@ def make_vec_env(env_id: str, env_type: str | None, num_env: int, seed: int | No
             num_env=num_env
         )
 
-    set_global_seeds(seed)
+    set_global_seeds(environment_seed(seed, mpi_rank))
     if native and (venv := native_vec_env([make_thunk(i + start_index) for i in range(num_env)], env_id, env_kwargs)):
         return venv
     if not force_dummy and (num_env > 1 or 'render_mode' in env_kwargs):
@@ -84,9 +85,9 @@ def make_env(env_id: str, env_type: str | None, mpi_rank: int = 0, subrank: int 
     """A seeded and monitored environment with Box actions clipped to their bounds.
 
     env_id: gymnasium's, 'module:Env-v0' imports the module first. env_type: 'atari' for games (wrapper_kwargs are those
-    of wrap_deepmind), no matter else. env_kwargs go to gymnasium.make. The seed is `seed` + subrank. With logger_dir
-    the Monitor, which sees raw rewards, writes `<mpi_rank>.<subrank>.monitor.csv` there, or `<mpi_rank>.monitor.csv`
-    for the only environment of a rank. UsageError for wrapper_kwargs without env_type 'atari'.
+    of wrap_deepmind), no matter else. env_kwargs go to gymnasium.make. The seed is `environment_seed(seed, mpi_rank,
+    subrank)`. With logger_dir the Monitor, which sees raw rewards, writes `<mpi_rank>.<subrank>.monitor.csv` there, or
+    `<mpi_rank>.monitor.csv` for the only environment of a rank. UsageError for wrapper_kwargs without env_type 'atari'.
     Source: openai/baselines `common/cmd_util.py`.
     """
     if initializer is not None:
@@ -105,9 +106,9 @@ def make_env(env_id: str, env_type: str | None, mpi_rank: int = 0, subrank: int 
     if flatten_dict_observations and isinstance(env.observation_space, gymnasium.spaces.Dict):
         env = FlattenObservation(env)
 
+    seed = environment_seed(seed, mpi_rank, subrank)
     if seed is not None:
-        env.reset(seed=seed + subrank)  # later resets draw on from here
-        env.action_space.seed(seed + subrank)
+        seed_env(env, seed)  # later resets draw on from here
     name = str(mpi_rank) if num_env == 1 and subrank == 0 else '%d.%d' % (mpi_rank, subrank)
     env = Monitor(env,
                   logger_dir and os.path.join(logger_dir, name),
@@ -147,10 +148,11 @@ def common_arg_parser() -> argparse.ArgumentParser:
     parser.add_argument('--policy', help='distribution of continuous actions: gaussian (if not given), gmm or flow',
                         default=None)
     parser.add_argument('--num_env', help='environments per rank, each of several in its own process if not native',
-                        type=at_least(1), default=1)
+                        type=at_least(1, 10_000), default=1)
     parser.add_argument('--native', help="step MuJoCo's tasks in machine code, in this process, with the same numbers",
                         type=switch, default=True)
-    parser.add_argument('--reward_scale', help='factor on the rewards that the algorithm sees', default=1.0, type=float)
+    parser.add_argument('--reward_scale', help='factor on the rewards that the algorithm sees', default=1.0,
+                        type=factor)
     parser.add_argument('--save_path', help='file to save the trained model to; model.npz in the folder of the run if '
                         'not given', default=None, type=str)
     parser.add_argument('--load_path', help='model file to start from', default=None, type=str)

@@ -1,9 +1,7 @@
 """Compiled functions of arrays; for XLA a concatenation that it compiles right, and a check of what it compiled."""
 import contextlib
-import fcntl
 import functools
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from onpolicybaselines import logger
+from onpolicybaselines.common import caches
+from onpolicybaselines.common.files import wait_for_first
 
 ROUNDING = 10  # an error of this many times what one unit in the last place of the arguments changes is rounding,
 ULPS = 100     # and so is one of this many units in the last place of the value
@@ -23,7 +23,8 @@ def compiled(f: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable
     """
     run = _traced(f, inputs)
     if xla:
-        run = checked(_traced(f, inputs, jit_compile=True), f, instead=run)
+        by_xla = functools.partial(_traced, f, inputs, jit_compile=True)
+        run = checked(by_xla(), f, instead=run, again=by_xla)
 
     return Compiled(f, run, inputs)
 
@@ -82,8 +83,11 @@ def concat(values: Sequence[tf.Tensor], axis: int) -> tf.Tensor:
     return concatenated(*values)
 
 
-def checked(compiled: Callable, f: Callable, instead: Callable) -> Callable:
+def checked(compiled: Callable, f: Callable, instead: Callable,
+            again: Callable[[], Callable] | None = None) -> Callable:
     """`compiled`, what XLA made of `f`, or where that is seen to err, with one line in the log, `instead`.
+
+    again: makes it anew, where its first call fails, as by a damaged cache.
 
     All three are the same function of tensors. The check is made once for each shape of the arguments, for which XLA
     compiles anew: `f` is evaluated by TensorFlow's own operations, one by one, at a point near the first arguments (at
@@ -94,12 +98,16 @@ def checked(compiled: Callable, f: Callable, instead: Callable) -> Callable:
     seen, run = set(), compiled
 
     def call(*args):
-        nonlocal run
+        nonlocal run, compiled
         shapes = tuple(tuple(arg.shape) for arg in args)
         if run is compiled and shapes not in seen:
             logger.log(f'Compiling {f.__name__}')
             with compiling(f.__name__):
-                compiled(*args)
+                made = _surely(compiled, again or (lambda: compiled), args)
+            if made is None:
+                run = instead
+                return run(*args)
+            compiled = run = made
             error, rounding = _compare(compiled, f, _near(args))
             if error > rounding:
                 logger.warn(f'XLA compiles {f.__name__} wrongly on this processor: off by {error:.0e} of its value, '
@@ -119,19 +127,36 @@ def compiling(name: str) -> Iterator[None]:
     The lock is the operating system's, which frees it if its owner dies. Those that wait go on together; where they
     have other shapes than the first they compile, too.
     """
-    folder = re.search(r'--tf_xla_persistent_cache_directory=(\S+)', os.environ.get('TF_XLA_FLAGS', ''))
+    folder = caches.folder_in_use()
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # no folder, or one on a file system without locks
             if folder:
-                _lock(stack.enter_context(open(os.path.join(folder[1], f'{name}.lock'), 'a+')))
+                wait_for_first(stack.enter_context(open(os.path.join(folder, f'{name}{caches.LOCK}'), 'a+')))
+                caches.check(folder)
         yield
+        with contextlib.suppress(OSError):
+            if folder:
+                caches.note(folder)
 
 
-def _lock(file):
+def _surely(compiled, again, args):
+    """`compiled`, which has been called once; made anew, without what is in the cache, where that fails; or None, where
+    it fails again, as on a full disk."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        fcntl.flock(file, fcntl.LOCK_SH)
+        compiled(*args)
+        return compiled
+    except tf.errors.OpError as e:
+        logger.log(f'XLA fails ({" ".join(str(e).split())[:200]}): compiling anew')
+    try:
+        with contextlib.suppress(OSError):
+            if folder := caches.folder_in_use():
+                caches.clear(folder)
+        compiled = again()
+        compiled(*args)
+        return compiled
+    except tf.errors.OpError:
+        logger.warn('XLA fails again: going on without it')
+        return None
 
 
 def _compare(compiled, f, args):

@@ -17,7 +17,7 @@ from onpolicybaselines.common import flows
 from onpolicybaselines.common.action_spaces import check_action_space
 from onpolicybaselines.common.compiled import concat
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import Finite, NonNegative, Normalized, Positive, check_ranges
+from onpolicybaselines.common.keywords import Components, Finite, NonNegative, Normalized, Pairs, check_ranges
 from onpolicybaselines.common.sampling import (
     NoClosedForms,
     NoisePdType,
@@ -342,7 +342,7 @@ class GaussianMixturePdType(PdType):
     (array([[-1.]], dtype=float32), array([[1.]], dtype=float32))
     """
 
-    def __init__(self, size: int, gmm_components: Positive[int] = 2,
+    def __init__(self, size: int, gmm_components: Components = 2,
                  gmm_log_prob: Literal['mixture', 'released'] = 'mixture', init_logstd: Finite[float] = 0.0):
         check_ranges(GaussianMixturePdType.__init__, locals())
         self.size = size
@@ -400,7 +400,7 @@ class NormalizingFlowPdType(PdType):
     True
     """
 
-    def __init__(self, size: int, flow_layers: Positive[int] = 4, flow_units: Normalized = 3,
+    def __init__(self, size: int, flow_layers: Pairs = 4, flow_units: Normalized = 3,
                  flow_eps: NonNegative[float] = 1e-12, flow_state_net: Literal['mlp', 'network'] = 'mlp',
                  flow_state_units: Normalized = 64, flow_base_logstd: Finite[float] = 0.0):
         check_ranges(NormalizingFlowPdType.__init__, locals())

@@ -1,9 +1,17 @@
-"""The error of a user's input, as opposed to a fault of the program, and the end that a user asks for by a signal."""
+"""The errors of a user's input and environment, as opposed to faults of the program, and the end that a user asks for
+by a signal."""
 import signal
 
 
 class UsageError(ValueError):
     """Bad input; the message is one line that names the fault and, where it can, the fix."""
+
+    def __init__(self, message: str):
+        super().__init__(' '.join(line.strip() for line in str(message).splitlines()))
+
+
+class EnvironmentFault(RuntimeError):
+    """What an environment does against the rules of gymnasium, in one line."""
 
 
 class Interrupted(SystemExit):

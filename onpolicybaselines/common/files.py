@@ -1,6 +1,7 @@
 """Files that are whole or not there, and the revision of the code that wrote them."""
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from onpolicybaselines.common.errors import UsageError
 
 _META = '__meta__'
 TEMPORARY = '.tmp'  # ends the name of a file that is being written
+COUNTS = ('count', 'n', 'S', 'sumsq')  # of filters: what has been seen, and sums of squares
 NO_FILE = 'it is no file, and is not replaced by one'
 
 
@@ -67,6 +69,18 @@ def check_writable(path: str | os.PathLike) -> None:
         raise UsageError(f'cannot write to {str(path)!r} ({getattr(e, "strerror", None) or e})') from None
 
 
+def wait_for_first(file: IO) -> None:
+    """Lock an open file: the process that comes first goes on, the others wait until it has closed it or has ended, and
+    then go on together.
+
+    Raises OSError on file systems without locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+
 def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: dict | None = None) -> None:
     """Write named arrays of numbers (and `meta`, JSON) as npz; an existing file survives a failure.
 
@@ -102,12 +116,17 @@ def read_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
 
 def check_fits(path: str, meta: dict, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
     """Raise UsageError, naming the first fault, if the arrays `found` in a file have not the names and shapes of those
-    `expected`."""
+    `expected`, or hold numbers that no run leaves: not finite, or counts below 0."""
     here, there = ({name: np.shape(value) for name, value in arrays.items()} for arrays in (expected, found))
     for name in {**here, **there}:
         if here.get(name) != there.get(name):
             raise UsageError(f'{path!r} does not fit this policy: {name} is {there.get(name, "missing")} in the file '
                              f'and {here.get(name, "missing")} here; it was saved with {meta.get("spec")}')
+    for name, value in found.items():
+        if not np.isfinite(value).all():
+            raise UsageError(f'{path!r} is damaged: {name} has numbers that are not finite')
+        if name.rpartition('/')[-1] in COUNTS and np.any(value < 0):
+            raise UsageError(f'{path!r} is damaged: {name} is negative, and counts')
 
 
 def _is_numeric(array):

@@ -3,6 +3,7 @@ import numpy as np
 import tensorflow as tf
 from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 
+from onpolicybaselines.common.checks import check_size
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.variables import to_float
 
@@ -17,6 +18,7 @@ def observation_placeholder(ob_space: Space, batch_size: int | None = None, name
         raise UsageError(f'observation space {" ".join(str(ob_space).split())} is not supported: use Box, Discrete or '
                          'one-dimensional MultiDiscrete (gymnasium.wrappers.FlattenObservation turns others into Box)')
 
+    check_size('observations', ob_space.shape)
     dtype = ob_space.dtype
     if np.issubdtype(dtype, np.floating):
         dtype = np.float32

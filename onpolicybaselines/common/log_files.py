@@ -46,10 +46,21 @@ def position(file: TextIO) -> int:
 
 
 def cut(file: TextIO, size: int) -> None:
-    """Forget what was written after so many bytes. Raises ValueError if there are fewer."""
-    if position(file) < size:
-        raise ValueError(f'{file.name} has {position(file)} bytes, and had {size} when the state was taken')
-    os.truncate(file.fileno(), size)  # it is open for appending
+    """Forget what was written after so many bytes. Raises UsageError if there are fewer."""
+    file.flush()
+    cut_file(file.name, size)  # it is open for appending
+
+
+def cut_file(name: str, size: int) -> None:
+    """`cut`, of a file by its name."""
+    _check_length(name, os.path.getsize(name) if os.path.exists(name) else 0, size, 'bytes')
+    os.truncate(name, size)
+
+
+def _check_length(name, now, then, unit):
+    if now < then:
+        raise UsageError(f'{name} has {now} {unit}, and had {then} at the checkpoint, so the run cannot go on: put the '
+                         'file back, or begin anew')
 
 
 def attempt(write: Callable, *args: Any) -> None:
@@ -61,7 +72,7 @@ def attempt(write: Callable, *args: Any) -> None:
         file = getattr(write.__self__, 'file', None) or getattr(write.__self__, 'f', None)
         name = getattr(file, 'name', type(write.__self__).__name__)
         if file is sys.stdout:
-            _give_up_stdout()
+            give_up_stdout()
         if name not in _failed:
             _failed.add(name)
             with contextlib.suppress(OSError):
@@ -71,8 +82,8 @@ def attempt(write: Callable, *args: Any) -> None:
 _failed: set[str] = set()  # names of files
 
 
-def _give_up_stdout():
-    """To nowhere: what its buffer keeps would be an error at the end of the process, too."""
+def give_up_stdout() -> None:
+    """To nowhere from now on: what its buffer keeps would be an error at the end of the process, too."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -86,7 +97,7 @@ def count_rows(file: TextIO) -> int:
 
 def rewrite_table(file: TextIO, keys: list[str], rows: int | None = None) -> TextIO:
     """The CSV file with other columns, some at the end more or fewer, and all or only the first of its rows. A reader,
-    or a crash, meets a whole one at any moment. Raises ValueError if there are fewer rows."""
+    or a crash, meets a whole one at any moment. Raises UsageError if there are fewer rows."""
     file.flush()
     text = {'encoding': 'utf-8', 'newline': ''}
     with open(file.name, **text) as old, replacing(file.name, **text) as new:
@@ -94,8 +105,7 @@ def rewrite_table(file: TextIO, keys: list[str], rows: int | None = None) -> Tex
         next(lines, None)  # the old header; none in a new file
         writer = csv.writer(new, lineterminator='\n')
         kept = [row for i, row in enumerate(lines) if rows is None or i < rows]
-        if rows is not None and len(kept) < rows:
-            raise ValueError(f'{file.name} has {len(kept)} rows, and had {rows} when the state was taken')
+        _check_length(file.name, len(kept), rows or 0, 'rows')
         writer.writerows([keys, *((row + [''] * len(keys))[:len(keys)] for row in kept)] if keys else [])
     file.close()
     return open(file.name, 'a', **text)

@@ -2,20 +2,25 @@
 
 A function that is compiled twice, or into another one, may round differently; the same code does not.
 """
+import contextlib
 import hashlib
 import pathlib
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import carray
-from numba.core import cgutils
+from numba.core import cgutils, event
+from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.core.types import float64, int64, voidptr
 from numba.extending import intrinsic, register_jitable
+
+from onpolicybaselines import logger
+from onpolicybaselines.common.files import wait_for_first
 
 
 @intrinsic
@@ -81,7 +86,52 @@ def digest(*contents: bytes) -> str:
 
 def _cached(compile, signature, python, options):
     options = {'error_model': 'numpy', **options}
+    with _compiling(python.__name__):
+        return cached(python, lambda **cache: compile(signature, **cache, **options)(python))
+
+
+def cached(python: Callable, compile: Callable) -> Any:
+    """compile(cache=True), what numba makes of `python`; where its cache is damaged, compiled anew, and where there is
+    no folder or the disk is full without a cache, with a line in the log."""
     try:
-        return compile(signature, cache=True, **options)(python)
-    except Exception:  # of the cache: no folder, a full disk, a damaged file; of the compiler, it comes again
-        return compile(signature, **options)(python)
+        return compile(cache=True)
+    except Exception as e:  # of the cache; of the compiler, it comes again
+        fault = ' '.join(f'{type(e).__name__}: {e}'.split())
+    try:
+        FunctionCache(python).flush()
+        compiled = compile(cache=True)
+    except Exception:
+        compiled = compile()
+    if not _said:
+        _said.append(fault)
+        logger.log(f"numba's cache cannot be used ({fault}): compiling anew; NUMBA_CACHE_DIR moves it")
+    return compiled
+
+
+_said: list[str] = []
+
+
+@contextlib.contextmanager
+def _compiling(name: str) -> Iterator[None]:
+    """Around what numba compiles or has in its cache: a line in the log before it compiles. Of processes of a
+    machine that start together the first compiles, and the others find its result.
+    """
+    with open(__file__, encoding='utf-8') as file, event.install_listener('numba:compile', _Announcement(name)):
+        with contextlib.suppress(OSError):  # a file system without locks
+            wait_for_first(file)
+        yield
+
+
+class _Announcement(event.Listener):
+    """The line before the first of the functions, each with its event, that `name` is made of."""
+
+    def __init__(self, name):
+        self.name, self.made = name, False
+
+    def on_start(self, event):
+        if not self.made:
+            self.made = True
+            logger.log(f'Compiling {self.name}: takes seconds, once on this machine')
+
+    def on_end(self, event):
+        pass

@@ -23,7 +23,7 @@ def set_global_seeds(i: int | None) -> None:
 
     Every MPI rank gets a seed of its own, i + 1000 * rank. None seeds from the operating system.
     """
-    myseed = i + 1000 * mpi_world.rank() if i is not None else None
+    myseed = (i + 1000 * mpi_world.rank()) % 2**32 if i is not None else None
     np.random.seed(myseed)
     random.seed(myseed)
     tf = sys.modules.get('tensorflow')

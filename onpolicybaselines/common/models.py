@@ -17,8 +17,9 @@ import tensorflow as tf
 
 from onpolicybaselines.a2c import utils
 from onpolicybaselines.a2c.utils import batch_to_seq, conv, conv_to_fc, fc, seq_to_batch
+from onpolicybaselines.common.checks import check_convs
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import NonNegative, Positive, nearest
+from onpolicybaselines.common.keywords import Layers, Width, nearest
 from onpolicybaselines.common.layers import layer_norm as normalize_layer
 from onpolicybaselines.common.mpi_running_mean_std import RunningMeanStd
 from onpolicybaselines.common.network_fn import (
@@ -76,7 +77,7 @@ def build_impala_cnn(unscaled_images: tf.Tensor, depths: Sequence[int] = (16, 32
 
 
 @register("mlp")
-def mlp(num_layers: NonNegative[int] = 2, num_hidden: Positive[int] = 64, activation: Activation | Callable = 'tanh',
+def mlp(num_layers: Layers = 2, num_hidden: Width = 64, activation: Activation | Callable = 'tanh',
         layer_norm: bool = False) -> Callable:
     """Fully connected layers.
 
@@ -112,7 +113,7 @@ def cnn(**conv_kwargs) -> Callable:
 @register("impala_cnn")
 def impala_cnn(**conv_kwargs) -> Callable:
     """`build_impala_cnn`, whose `pad` is its own."""
-    check_conv_keywords(conv_kwargs)
+    check_conv_keywords(conv_kwargs, 'pad')
     def network_fn(X):
         return build_impala_cnn(X, **conv_kwargs)
     return network_fn
@@ -133,7 +134,7 @@ def cnn_small(**conv_kwargs) -> Callable:
     return network_fn
 
 @register("lstm")
-def lstm(nlstm: Positive[int] = 128, layer_norm: bool = False) -> Callable:
+def lstm(nlstm: Width = 128, layer_norm: bool = False) -> Callable:
     """LSTM on the flattened observation.
 
     nlstm           units
@@ -159,7 +160,7 @@ def lstm(nlstm: Positive[int] = 128, layer_norm: bool = False) -> Callable:
 
 
 @register("lnlstm")
-def lnlstm(nlstm: Positive[int] = 128) -> Callable:
+def lnlstm(nlstm: Width = 128) -> Callable:
     """Layer-normalised LSTM on the flattened observation.
 
     nlstm           units
@@ -167,7 +168,7 @@ def lnlstm(nlstm: Positive[int] = 128) -> Callable:
     return lstm(nlstm, layer_norm=True)
 
 @register("cnn_lstm")
-def cnn_lstm(nlstm: Positive[int] = 128, layer_norm: bool = False, conv_fn: Callable = nature_cnn,
+def cnn_lstm(nlstm: Width = 128, layer_norm: bool = False, conv_fn: Callable = nature_cnn,
              **conv_kwargs) -> Callable:
     """LSTM on convolutions.
 
@@ -200,7 +201,7 @@ def impala_cnn_lstm() -> Callable:
     return cnn_lstm(nlstm=256, conv_fn=build_impala_cnn)
 
 @register("cnn_lnlstm")
-def cnn_lnlstm(nlstm: Positive[int] = 128, **conv_kwargs) -> Callable:
+def cnn_lnlstm(nlstm: Width = 128, **conv_kwargs) -> Callable:
     """Layer-normalised LSTM on `nature_cnn`.
 
     nlstm           units
@@ -215,6 +216,7 @@ def conv_only(convs: Sequence[tuple[int, int, int]] = ((32, 8, 4), (64, 4, 2), (
     convs           (number of filters, filter size, stride) of each layer
     """
     check_conv_keywords(conv_kwargs)
+    check_convs(convs)
     def network_fn(X):
         out = to_float(X) / 255.
         with variable_scope("convnet"):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.common import mpi_world
+from onpolicybaselines.common.checks import check_values
 from onpolicybaselines.common.state import State, check_shapes
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ class MpiAdam(object):
         """Descend along this rank's gradient `localg` [n] combined with the others'.
 
         Every 100th time it checks first that the ranks have the same parameters. Raises ValueError for a
-        gradient of the wrong shape, and FloatingPointError if the combined one is not finite: on all ranks,
-        with nothing changed.
+        gradient of the wrong shape, and FloatingPointError if the combined one, its square or the
+        step is not finite: on all ranks, with nothing changed.
         """
         if self.t % 100 == 0:
             self.check_synced()
@@ -63,13 +64,17 @@ class MpiAdam(object):
             raise FloatingPointError(f'MpiAdam: the gradient of update {self.t + 1} is not finite; '
                                      'parameters unchanged')
 
-        self.t += 1
+        t = self.t + 1
         # a Python float: a float64 scalar would turn the float32 arrays below into float64
-        a = float(stepsize * np.sqrt(1 - self.beta2**self.t)/(1 - self.beta1**self.t))
-        self.m = self.beta1 * self.m + (1 - self.beta1) * globalg
-        self.v = self.beta2 * self.v + (1 - self.beta2) * (globalg * globalg)
-        step = (- a) * self.m / (np.sqrt(self.v) + self.epsilon)
-        self.setfromflat(self.getflat() + step)
+        a = float(stepsize * np.sqrt(1 - self.beta2**t)/(1 - self.beta1**t))
+        with np.errstate(over='ignore'):
+            m = self.beta1 * self.m + (1 - self.beta1) * globalg
+            v = self.beta2 * self.v + (1 - self.beta2) * (globalg * globalg)
+            step = (- a) * m / (np.sqrt(v) + self.epsilon)
+            theta = self.getflat() + step
+        check_values(f'MpiAdam, update {t}', **{'the mean square of gradients': v, 'the step': theta})
+        self.t, self.m, self.v = t, m, v
+        self.setfromflat(theta)
 
     def sync(self) -> None:
         """Overwrite the parameters of all ranks with those of rank 0."""

@@ -4,41 +4,37 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from onpolicybaselines.common import running_mean_std
+from onpolicybaselines.common.moments import FLOOR, moments_of_sums
 from onpolicybaselines.common.mpi_world import allsum
-from onpolicybaselines.common.state import State, check_shapes
+from onpolicybaselines.common.state import State
 
 
 class RunningMeanStd(object):
     """Running mean and standard deviation of all data that any rank has seen.
 
-    The sums live in numpy as float64. `mean` and `std` are float32 variables, not trainable, that graphs read
-    and every `update` sets. The variance is floored at 1e-2, so std >= 0.1.
+    Mean, variance and count are numpy's, in float64, and merged as `running_mean_std` does (Chan et al. 1979), so that
+    large offsets do no harm. `mean` and `std` are float32 variables, not trainable, that graphs read and every `update`
+    sets. The variance is floored at 1e-2, so std >= 0.1.
 
     Args:
-        epsilon: initial count and sum of squares, like that many earlier samples of mean 0 and mean square 1.
+        epsilon: weight of the initial mean 0 (see `moments.prior_mean`) and variance 1, as a number of samples.
         shape: of one observation.
     """
 
     def __init__(self, epsilon: float = 1e-2, shape: tuple[int, ...] = ()):
-        self._sum = np.zeros(shape)
-        self._sumsq = np.full(shape, epsilon, 'float64')
-        self._count = np.array(epsilon, 'float64')
+        self._moments = running_mean_std.RunningMeanStd(epsilon, shape)
+        if epsilon == 0:
+            self._moments.var[...] = 0  # no sample, no variance
         self.shape = tuple(shape)
 
         self.mean = tf.Variable(tf.zeros(shape), trainable=False, name='mean')
         self.std = tf.Variable(tf.ones(shape), trainable=False, name='std')
-        self.incfiltparams(0, 0, 0)
+        self._assign()
 
-    def incfiltparams(self, newsum: np.ndarray, newsumsq: np.ndarray, newcount: float) -> None:
-        """Add to the sum, the sum of squares and the count, and set `mean` and `std` from them."""
-        self._sum += newsum
-        self._sumsq += newsumsq
-        self._count += newcount
-        count = max(self._count, np.finfo('float64').tiny)  # epsilon may be 0
-        mean = np.asarray(self._sum / count, 'float32')
-        meansq = np.asarray(self._sumsq / count, 'float32')
-        self.mean.assign(mean)
-        self.std.assign(np.sqrt(np.maximum(meansq - np.square(mean), np.float32(1e-2))))
+    def _assign(self):
+        self.mean.assign(self._moments.mean)
+        self.std.assign(np.sqrt(np.maximum(self._moments.var, FLOOR)))
 
     def update(self, x: np.ndarray) -> None:
         """Take in this rank's observations x [batch, *shape] and the other ranks', which must call this too.
@@ -49,22 +45,23 @@ class RunningMeanStd(object):
         x = np.asarray(x, 'float64')
         if x.ndim == 0 or x.shape[1:] != self.shape:
             raise ValueError(f'RunningMeanStd needs x of shape [batch, *{self.shape}], got {x.shape}')
-        n = int(np.prod(self.shape))
         with np.errstate(over='ignore', invalid='ignore'):  # reported below, by all ranks together
-            addvec = np.concatenate([x.sum(axis=0).ravel(), np.square(x).sum(axis=0).ravel(), [len(x)]])
-            totalvec = allsum(addvec)
-        if not np.isfinite(totalvec).all():
-            bad = sorted({int(i) % n for i in np.flatnonzero(~np.isfinite(totalvec))})
+            *totalvec, count = allsum(np.append(x.sum(axis=0), len(x)))
+            mean = np.reshape(totalvec, self.shape) / (count or 1)
+            var = allsum(np.square(x - mean).sum(axis=0)) / (count or 1)
+        bad = np.flatnonzero(~np.isfinite(var)).tolist()
+        if bad:
             raise FloatingPointError(f'RunningMeanStd: observation element(s) {bad}, or their squares, are '
                                      'not finite on some rank; statistics unchanged')
-        self.incfiltparams(totalvec[0:n].reshape(self.shape), totalvec[n:2*n].reshape(self.shape), totalvec[2*n])
+        if count:
+            self._moments.update_from_moments(mean, var, count)
+            self._assign()
 
     def state(self) -> State:
-        """The sums, as model files have them: float64 'sum' and 'sumsq' of `shape`, 'count' 0-d."""
-        return {'sum': np.array(self._sum), 'sumsq': np.array(self._sumsq), 'count': np.array(self._count)}
+        """float64 'mean' and 'var' of `shape`, 'count' 0-d: as model files have them."""
+        return {name: np.array(value) for name, value in self._moments.state().items()}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go back to what `state` gave. Raises ValueError if it does not fit."""
-        check_shapes('RunningMeanStd', state, self.state())
-        self._sum, self._sumsq, self._count = (np.array(state[key], 'float64') for key in ('sum', 'sumsq', 'count'))
-        self.incfiltparams(0, 0, 0)
+        """Go back to what `state` gave, in this revision or an earlier one. Raises ValueError if it does not fit."""
+        self._moments.set_state(moments_of_sums(state))
+        self._assign()

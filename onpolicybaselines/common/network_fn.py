@@ -22,9 +22,9 @@ def get_activation(name: str | Callable) -> Callable:
     return getattr(tf.nn, name)
 
 
-def check_conv_keywords(conv_kwargs: Mapping[str, Any]) -> None:
-    """Raise UsageError for keywords that `conv` does not take, or that the networks choose themselves."""
-    split_keywords(conv_kwargs, conv, skip=('x', 'scope', 'nf', 'rf', 'stride', 'init_scale'))
+def check_conv_keywords(conv_kwargs: Mapping[str, Any], *own: str) -> None:
+    """Raise UsageError for keywords that `conv` does not take, or that networks choose themselves, this one `own`."""
+    split_keywords(conv_kwargs, conv, skip=('x', 'scope', 'nf', 'rf', 'stride', 'init_scale', *own))
 
 
 def with_layers(network_fn: Callable, scopes: Sequence[str], activation: Callable, layer_norm: bool) -> Callable:

@@ -14,6 +14,7 @@ import pandas
 from onpolicybaselines.bench import monitor
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import check_choice
+from onpolicybaselines.common.tables import naming, read_text
 from onpolicybaselines.logger import read_csv, read_json
 
 # what axes show, by the names they have on the command line
@@ -82,8 +83,11 @@ def load_metadata(dirname: str) -> dict[str, Any] | None:
 
 
 def _read_metadata(path):
-    with open(path, encoding='utf-8') as fh:
-        return json.load(fh)
+    with naming(path):
+        metadata = json.loads(read_text(path))
+        if not isinstance(metadata, dict):
+            raise ValueError('it is no JSON object')
+        return metadata
 
 
 def load_file(path: str, read: Callable[[str], Any]) -> Any:
@@ -92,8 +96,8 @@ def load_file(path: str, read: Callable[[str], Any]) -> Any:
         return None
     try:
         return read(path)
-    except (ValueError, OSError, monitor.LoadMonitorResultsError) as e:
-        print(f'skipping {path}: {e}', file=sys.stderr)
+    except (ValueError, monitor.LoadMonitorResultsError) as e:
+        print(f'skipping {path}: {str(e).removeprefix(f"{path}: ")}', file=sys.stderr)
         return None
 
 

@@ -12,8 +12,10 @@ from onpolicybaselines.common import tf_util
 from onpolicybaselines.common.distributions import PdType
 from onpolicybaselines.common.files import check_fits
 from onpolicybaselines.common.models import get_network_builder
-from onpolicybaselines.common.policy import PolicyAndValues, check_networks, describe, share_keywords
+from onpolicybaselines.common.moments import moments_of_sums
+from onpolicybaselines.common.policy import PolicyAndValues, check_networks, check_spec, describe, share_keywords
 from onpolicybaselines.common.tf_util import adjust_shape
+from onpolicybaselines.common.vec_env.statistics import complete, normalizer_of
 
 
 class PolicyWithValue(PolicyAndValues):
@@ -25,6 +27,8 @@ class PolicyWithValue(PolicyAndValues):
         """As `Policy`; value_network: encoded observations [B, ...] -> latent [B, n], None shares the policy's."""
         super().__init__(env.observation_space, policy_network, pdtype, value_network, normalize_observations,
                          np_random, dtype, spec)
+
+        self.normalizer = normalizer_of(env)
 
         def tensors(ob, noise, *state):
             pd, vf, state = self.pd_and_vf(ob, *state)
@@ -57,13 +61,16 @@ class PolicyWithValue(PolicyAndValues):
         return self._evaluate(self._value, ob, S, M)
 
     def save(self, save_path: str) -> None:
-        """Write variables, observation filter and how the policy was asked for to one npz file."""
+        """Write variables, observation filter, the statistics of a VecNormalize around the environments, and how the
+        policy was asked for, to one npz file."""
         tf_util.save_variables(save_path, self.arrays(), {'spec': self.spec, 'version': __version__})
 
     def load(self, load_path: str) -> None:
         """Read what `save` wrote. Raises UsageError, changing nothing, if the file is not of this policy."""
         arrays, meta = tf_util.load_variables(load_path)
+        arrays = moments_of_sums(complete(self.normalizer, arrays), 'ob_rms/')
         check_fits(load_path, meta, arrays, self.arrays())
+        check_spec(load_path, meta, self.spec)
         self.set_arrays(arrays)
 
 def build_policy(env: gym.Env, policy_network: str | Callable, value_network: str | Callable | None = None,

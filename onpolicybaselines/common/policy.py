@@ -1,6 +1,7 @@
 """What a policy is, as functions of observations and of its variables: below `policies.PolicyWithValue`."""
 import contextlib
 import functools
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,14 +12,17 @@ import tensorflow as tf
 from onpolicybaselines.a2c.utils import fc
 from onpolicybaselines.common import actors, models, tf_util
 from onpolicybaselines.common.actors.families import head as head_of
-from onpolicybaselines.common.distributions import FAMILY_SIZES, Pd, PdType, make_pdtype
+from onpolicybaselines.common.distributions import FAMILY_SIZES, POLICIES, Pd, PdType, make_pdtype
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.input import encode_observation, observation_placeholder
-from onpolicybaselines.common.keywords import check_choice, check_ranges, split_keywords
+from onpolicybaselines.common.keywords import check_choice, check_ranges, keywords_of, split_keywords
 from onpolicybaselines.common.models import get_network_builder
+from onpolicybaselines.common.moments import moments_of_sums
 from onpolicybaselines.common.state import State, check_shapes, generator_state, set_generator_state
 from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0
 from onpolicybaselines.common.variables import VariableStore, variable_scope
+from onpolicybaselines.common.vec_env import statistics
+from onpolicybaselines.common.vec_env.vec_normalize import VecNormalize
 
 
 class Policy:
@@ -31,6 +35,7 @@ class Policy:
     """
 
     init_scale = 0.01  # of the layer that gives the distribution's parameters
+    normalizer: VecNormalize | None = None  # what observations come from; its statistics go with the variables
 
     def __init__(self, ob_space: gym.Space, policy_network: Callable, pdtype: PdType,
                  normalize_observations: bool = False, np_random: np.random.Generator | None = None,
@@ -59,6 +64,7 @@ class Policy:
         self._noise = tf.TensorSpec([None, self.pdtype.noise_size], tf.float32)
         self._sample = tf_util.function(lambda ob, noise: self.pd(ob).sample(noise), self.X, self._noise)
         self._mode = tf_util.function(lambda ob: self.pd(ob).mode(), self.X)
+        self._neglogp = tf_util.function(lambda ob, ac: self.pd(ob).neglogp(ac), self.X, batch_placeholders(self)[0])
         self._policy_arrays = tf_util.function(lambda: {name: v.read_value() for name, v in
                                                         self._store.variables.items() if name.startswith('pi/')})
 
@@ -125,6 +131,11 @@ class Policy:
             return self._mode(ob)
         return self._sample(ob, self.noise(len(ob)) if noise is None else noise)
 
+    def neglogp(self, observation: np.ndarray, ac: np.ndarray) -> np.ndarray:
+        """-log p of actions at as many observations, flat: [B]; for policies that are not recurrent."""
+        ob = self._batch(observation)
+        return self._neglogp(ob, np.reshape(ac, (len(ob), *self.pdtype.sample_shape())))
+
     def actor(self, stochastic: bool = True) -> Callable[..., np.ndarray]:
         """`act` at the present parameters and observation filter, ten times as fast: ask for it again after an update.
 
@@ -163,11 +174,11 @@ class Policy:
         return adjust_shape(self.ob_space.shape, observation)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Variables and observation filter by name, flat: what a model file holds of the policy."""
+        """Variables, observation filter and statistics of `normalizer` by name, flat: what a model file holds."""
         arrays = {name: v.numpy() for name, v in self._store.variables.items()}
         if hasattr(self, 'ob_rms'):
             arrays.update({f'ob_rms/{name}': value for name, value in self.ob_rms.state().items()})
-        return arrays
+        return {**arrays, **statistics.arrays(self.normalizer)}
 
     def set_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what a model file holds."""
@@ -176,6 +187,7 @@ class Policy:
         if hasattr(self, 'ob_rms'):
             self.ob_rms.set_state({name.removeprefix('ob_rms/'): value for name, value in arrays.items()
                                    if name.startswith('ob_rms/')})
+        statistics.set_arrays(self.normalizer, arrays)
 
     def state(self) -> State:
         """`arrays`, and the generator of the noise."""
@@ -183,8 +195,9 @@ class Policy:
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go back to what `state` gave. Raises ValueError if it is of another policy."""
-        check_shapes('the policy', state['arrays'], self.arrays())
-        self.set_arrays(state['arrays'])
+        arrays = moments_of_sums(state['arrays'], 'ob_rms/')
+        check_shapes('the policy', arrays, self.arrays())
+        self.set_arrays(arrays)
         set_generator_state(self.np_random, state['np_random'])
 
 
@@ -245,7 +258,7 @@ class PolicyAndValues(Policy):
 
 def batch_placeholders(pi: Policy) -> list[tf.TensorSpec]:
     """The TensorSpecs of a batch of actions, of numbers such as advantages, and of `sampling.entropy_noise`."""
-    dtype = pi.var_list[0].dtype
+    dtype = tf.as_dtype(pi._dtype)
     ac = pi.pdtype.sample_placeholder([None])
     return [tf.TensorSpec(ac.shape, dtype if ac.dtype.is_floating else ac.dtype),
             tf.TensorSpec([None], dtype), tf.TensorSpec([None, pi.pdtype.noise_size])]
@@ -258,6 +271,27 @@ def describe(**arguments) -> dict[str, Any]:
             return 'custom'
         return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
     return {name: jsonable(value) for name, value in arguments.items()}
+
+
+def check_spec(path: str, meta: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    """Raise UsageError if the model in a file was asked for otherwise than by `spec`, so that the same variables would
+    be another function, by another activation, say. Functions of a user's cannot be told apart."""
+    there = meta.get('spec')
+    if not isinstance(there, Mapping):
+        raise UsageError(f'{path!r} does not say which policy it is of')
+    here, there = ({**_defaults(spec), **{name: value for name, value in spec.items() if value is not None}}
+                   for spec in (spec, there))
+    for name in sorted(here.keys() & there.keys()):
+        if 'custom' not in (here[name], there[name]) and json.dumps(here[name]) != json.dumps(there[name]):
+            raise UsageError(f'{path!r} does not fit: {name} is {there[name]!r} in the file and {here[name]!r} here')
+
+
+def _defaults(spec):
+    """What the keywords of network and policy are where a description does not have them."""
+    builders = [models.mapping.get(spec.get('network')), POLICIES.get(spec.get('policy') or 'gaussian')]
+    defaults = {name: p.default for builder in builders if builder for name, p in keywords_of(builder).items()
+                if not (p.default is p.empty or callable(p.default))}
+    return {'policy': 'gaussian', 'value_network': 'shared', **defaults}
 
 
 def share_keywords(policy_kwargs: Mapping[str, Any], policy_network: str | Callable, ac_space: gym.Space,

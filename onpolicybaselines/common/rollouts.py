@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from onpolicybaselines.common.checks import check_finite
 from onpolicybaselines.common.mpi_world import allgather_arrays
 from onpolicybaselines.common.state import State, check_shapes
 from onpolicybaselines.common.vec_env import VecEnv
@@ -31,7 +32,11 @@ def collect(env: VecEnv, actor: Callable, noise: np.ndarray, obs: np.ndarray, ne
     advance = getattr(type(env), 'advance', one_step)  # of its own: wrappers hand on what is inside
     ended, t = {}, 0
     while t < len(rews):
-        n, (ob, rew, new, infos) = advance(env, actor, noise[t:], obs[t:], acs[t:], rews[t:])
+        try:
+            n, (ob, rew, new, infos) = advance(env, actor, noise[t:], obs[t:], acs[t:], rews[t:])
+        except Exception:
+            check_finite('the batch', ob=obs[:t + 1])  # it makes the actions that they fail at
+            raise
         t += n
         obs[t], news[t], rews[t - 1] = ob, new, rew
         for i in np.flatnonzero(news[t]):
@@ -46,6 +51,14 @@ def one_step(env: VecEnv, actor: Callable, noise: np.ndarray, obs: np.ndarray, a
     return 1, env.step(ac)
 
 
+def is_episode(info: Mapping[str, Any]) -> bool:
+    """Whether what ended with this info was an episode, and not only a life of a game that goes on, as in Atari.
+
+    A Monitor inside says so; without one, a game that has lives left goes on unless a time limit cut it.
+    """
+    return 'episode' in info or not info.get('lives') or info.get('TimeLimit.truncated', False)
+
+
 class Episodes:
     """Return and length so far of the episode in each of `nenv` environments."""
 
@@ -56,13 +69,12 @@ class Episodes:
     def note(self, rewards: np.ndarray, dones: Sequence, infos: Sequence[dict]) -> None:
         """Take in a step; an episode that ended has {'r': return, 'l': length} as `info['episode']` from now on.
 
-        Where a `Monitor` inside wrote it, it stays: that knows the raw return. An Atari life that ends without one is
-        no episode.
+        Where a `Monitor` inside wrote it, it stays: that knows the raw return.
         """
         self.ep_ret += rewards
         self.ep_len += 1
         for n in np.flatnonzero(dones):
-            if 'episode' in infos[n] or not infos[n].get('lives'):
+            if is_episode(infos[n]):
                 infos[n].setdefault('episode', {'r': self.ep_ret[n], 'l': int(self.ep_len[n])})
                 self.ep_ret[n] = self.ep_len[n] = 0
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from onpolicybaselines.common.moments import prior_mean
 from onpolicybaselines.common.state import State, check_shapes
 
 
@@ -11,14 +12,14 @@ class RunningMeanStd(object):
     """Mean and population variance of all batches seen, merged in a way that large offsets do not harm.
 
     Args:
-        epsilon: weight of the initial mean 0 and variance 1, as a number of samples.
+        epsilon: weight of the initial mean 0 (see `prior_mean`) and variance 1, as a number of samples.
         shape: of one sample.
     """
 
     def __init__(self, epsilon: float = 1e-4, shape: tuple[int, ...] = ()):
         self.mean = np.zeros(shape, 'float64')
         self.var = np.ones(shape, 'float64')
-        self.count = epsilon
+        self.count = self.epsilon = epsilon
 
     def update(self, x: np.ndarray) -> None:
         """Take in x [batch, *shape]; an empty batch changes nothing. Raises ValueError for another shape."""
@@ -27,13 +28,14 @@ class RunningMeanStd(object):
             raise ValueError(f'RunningMeanStd needs x of shape [batch, *{self.mean.shape}], got {x.shape}')
         if len(x) == 0:
             return
-        batch_mean = np.mean(x, axis=0)
-        batch_var = np.var(x, axis=0)
+        batch_mean, batch_var = (x[0], 0.) if len(x) == 1 else (np.mean(x, axis=0), np.var(x, axis=0))
         batch_count = x.shape[0]
         self.update_from_moments(batch_mean, batch_var, batch_count)
 
     def update_from_moments(self, batch_mean: np.ndarray, batch_var: np.ndarray, batch_count: float) -> None:
         """Take in a batch of which only mean, population variance and size are known."""
+        if self.count == self.epsilon:
+            self.mean = prior_mean(self.mean, batch_mean, batch_var)
         self.mean, self.var, self.count = update_mean_var_count_from_moments(
             self.mean, self.var, self.count, batch_mean, batch_var, batch_count)
 

@@ -3,8 +3,10 @@
 Whatever changes while a run goes on (policies, optimisers, filters, environments, loggers, generators) is `Stateful`:
 `state()` gives a dictionary of ndarrays, JSON values and such dictionaries, of its own (later changes do not show in
 it); `set_state(state)` goes back to it and raises ValueError if it does not fit. What never changes after construction
-is not in it. Plain numpy generators are given and taken by `generator_state` and `set_generator_state`.
+is not in it. Generators by themselves, of numpy or of `random`, are given and taken by `generator_state` and
+`set_generator_state`.
 """
+import random
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,19 +26,29 @@ class Stateful(Protocol):
         """Go back to what `state()` gave."""
 
 
-def generator_state(np_random: np.random.Generator | np.random.RandomState) -> State:
-    """The state of a numpy generator."""
-    if isinstance(np_random, np.random.RandomState):
-        return np_random.get_state(legacy=False)
-    return np_random.bit_generator.state
+Generator = np.random.Generator | np.random.RandomState | random.Random
 
 
-def set_generator_state(np_random: np.random.Generator | np.random.RandomState, state: Mapping[str, Any]) -> None:
+def generator_state(generator: Generator) -> State:
+    """The state of a generator."""
+    if isinstance(generator, random.Random):
+        version, internal, gauss = generator.getstate()
+        return {'version': version, 'internal': np.array(internal), 'gauss': gauss}
+    if isinstance(generator, np.random.RandomState):
+        return generator.get_state(legacy=False)
+    return generator.bit_generator.state
+
+
+def set_generator_state(generator: Generator, state: Mapping[str, Any]) -> None:
     """Go back to what `generator_state` gave; raises ValueError for that of another kind of generator."""
-    if isinstance(np_random, np.random.RandomState):
-        np_random.set_state(dict(state))
+    if isinstance(generator, random.Random):
+        if 'internal' not in state:
+            raise ValueError('the state is of a generator of numpy')
+        generator.setstate((state['version'], tuple(state['internal'].tolist()), state['gauss']))
+    elif isinstance(generator, np.random.RandomState):
+        generator.set_state(dict(state))
     else:
-        np_random.bit_generator.state = dict(state)
+        generator.bit_generator.state = dict(state)
 
 
 def flatten(state: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], State]:

@@ -226,10 +226,8 @@ def _fast(function):
             function(out, *(a.tolist() if isinstance(a, np.ndarray) else a for a in arguments))
             result[:] = out
         return on_lists
-    try:
-        return numba.njit(_SIGNATURES[function], cache=True)(function)
-    except Exception:  # of the cache: no folder, a full disk, a damaged file; of the compiler, it comes again
-        return numba.njit(_SIGNATURES[function])(function)
+    from onpolicybaselines.common.machine_code import cached
+    return cached(function, lambda **cache: numba.njit(_SIGNATURES[function], **cache)(function))
 
 
 @functools.cache

@@ -23,13 +23,10 @@ def put(ob: np.ndarray, n: int, x: np.ndarray, low: float = -np.inf, high: float
 
 
 @njit
-def every_eighth(x: np.ndarray, start: int, end: int, low: float, high: float) -> float:
-    """The sum of the squares of the clipped x[start:end:8], one after the other."""
-    total = x.dtype.type(0)
-    for i in range(start, end, 8):
-        y = clip(x[i], low, high)
-        total += y * y
-    return total
+def clipped_square(x: float, low: float, high: float) -> float:
+    """np.square(np.clip(x, low, high)) of a number."""
+    y = clip(x, low, high)
+    return y * y
 
 
 @njit
@@ -39,15 +36,19 @@ def sum_of_squares(x: np.ndarray, low: float, high: float) -> float:
     if n > 128:
         half = n // 2 - n // 2 % 8
         return sum_of_squares(x[:half], low, high) + sum_of_squares(x[half:], low, high)
-    end = n - n % 8
-    a, b, c, d = (every_eighth(x, 0, end, low, high), every_eighth(x, 1, end, low, high),
-                  every_eighth(x, 2, end, low, high), every_eighth(x, 3, end, low, high))
-    e, f, g, h = (every_eighth(x, 4, end, low, high), every_eighth(x, 5, end, low, high),
-                  every_eighth(x, 6, end, low, high), every_eighth(x, 7, end, low, high))
+    a = b = c = d = e = f = g = h = x.dtype.type(0)
+    for i in range(0, n - 7, 8):
+        a += clipped_square(x[i], low, high)
+        b += clipped_square(x[i + 1], low, high)
+        c += clipped_square(x[i + 2], low, high)
+        d += clipped_square(x[i + 3], low, high)
+        e += clipped_square(x[i + 4], low, high)
+        f += clipped_square(x[i + 5], low, high)
+        g += clipped_square(x[i + 6], low, high)
+        h += clipped_square(x[i + 7], low, high)
     total = ((a + b) + (c + d)) + ((e + f) + (g + h))
-    for i in range(end, n):
-        y = clip(x[i], low, high)
-        total += y * y
+    for i in range(n - n % 8, n):
+        total += clipped_square(x[i], low, high)
     return total
 
 

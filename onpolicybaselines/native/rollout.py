@@ -18,7 +18,7 @@ def rollout(run_at: int, calls: np.ndarray, step: int, step_call: int, actions: 
 
     run_at, calls [K]: the policy, of each component of a mixture. step, step_call, actions, ob, rew, over: the
     Stepper's, which keep what the last step gave. noise [T, N, n] and the first of obs become acs [T, N, A], obs and
-    rews after the other steps.
+    rews after the other steps. Copies are loops, as numba takes eight times as long to compile array[:] = other.
     """
     for t in range(len(rews)):
         for e in range(len(rew)):
@@ -28,13 +28,18 @@ def rollout(run_at: int, calls: np.ndarray, step: int, step_call: int, actions: 
                 acs[t, e, j] = noise[t, e, j]
             calls[k]['ob'], calls[k]['y'] = obs[t, e].ctypes.data, acs[t, e].ctypes.data
             call(run_at, calls[k:].ctypes.data)
-        actions[:] = acs[t]
+            for j in range(acs.shape[2]):
+                actions[e, j] = acs[t, e, j]
         if call(step, step_call) < len(rew):
             return 0
-        if over.any():
-            return t + 1
+        for e in range(len(rew)):
+            if over[e]:
+                return t + 1
         if t + 1 < len(rews):
-            obs[t + 1], rews[t] = ob, rew
+            for e in range(len(rew)):
+                rews[t, e] = rew[e]
+                for i in range(obs.shape[2]):
+                    obs[t + 1, e, i] = ob[e, i]
     return len(rews)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import gymnasium as gym
 
-from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.errors import EnvironmentFault, UsageError
 from onpolicybaselines.common.mpi_world import abort, abort_on_exception, rank
 
 
@@ -22,14 +22,14 @@ def one_line_errors(make: Callable) -> Callable:
 
 def ends_all_ranks(main: Callable) -> Callable:
     """Decorator: an exception is the end of all ranks. Status 2, and one line, for bad input; 1, and one line, for
-    numbers that are not finite."""
+    numbers that are not finite and other faults of an environment."""
     @functools.wraps(main)
     def ending(*args):
         with abort_on_exception():
             try:
                 return main(*args)
-            except (UsageError, FloatingPointError) as e:
+            except (UsageError, FloatingPointError, EnvironmentFault, gym.error.DependencyNotInstalled) as e:
                 if rank() > 0:
                     time.sleep(3)  # rank 0 mostly fails alike: let it say so alone
-                abort(2 if isinstance(e, UsageError) else 1, f'error: {e}')
+                abort(1 if isinstance(e, (FloatingPointError, EnvironmentFault)) else 2, f'error: {e}')
     return ending

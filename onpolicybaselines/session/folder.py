@@ -169,7 +169,8 @@ def check_unchanged(config: Mapping[str, Any], args: argparse.Namespace, options
                     folder: str) -> None:
     """Raise UsageError, naming the first fault, unless a run that goes on is what `config` says it was."""
     if config['ranks'] != size():
-        raise UsageError(f'the run in {folder} is of {config["ranks"]} MPI ranks, and goes on on as many, not {size()}')
+        raise UsageError(f'the run in {folder} is of {config["ranks"]} MPI ranks, and goes on with as many, '
+                         f'not {size()}')
     then = {**config.get('alg_kwargs', {}), **config['options'], **config['args']}
     for name, value in as_json({**options, **vars(args)}).items():
         if name not in FREE and (name not in then or then[name] != value):
@@ -181,8 +182,13 @@ def check_unchanged(config: Mapping[str, Any], args: argparse.Namespace, options
 
 
 def save_model(model: Any, save_path: str | None) -> None:
-    """Write the model where it is asked for, or into the folder of the run; the log says where."""
+    """Write the model where it is asked for, or into the folder of the run; the log says where. Raises UsageError, one
+    line, if it cannot be."""
     save_path = osp.join(logger.get_dir(), MODEL) if save_path is None else osp.expanduser(save_path)
     if rank() == 0:
-        model.save(save_path)
+        try:
+            model.save(save_path)
+        except OSError as e:
+            raise UsageError(f'cannot save the model to {save_path} ({e.strerror}): make room, and --resume with '
+                             f'--log_path={logger.get_dir()} saves it, from the last checkpoint') from None
         logger.log(f'Saved the model to {save_path}')

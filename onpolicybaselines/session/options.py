@@ -4,16 +4,20 @@ They are read from the source of what takes them, so that `--help` and bad input
 and policies that a user's module adds are known because it has imported what it adds them to.
 """
 import inspect
+import json
 import sys
 import textwrap
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping
+from types import NoneType
 from typing import Any
 
 import gymnasium as gym
 
-from onpolicybaselines.common.checks import check_divides, check_one_limit, check_single
+from onpolicybaselines import logger
+from onpolicybaselines.common.checks import check_divides, check_minibatches, check_one_limit, check_single
 from onpolicybaselines.common.cmd_util import common_arg_parser
+from onpolicybaselines.common.cores import sees_images
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import read_arrays
 from onpolicybaselines.common.keywords import (
@@ -21,6 +25,7 @@ from onpolicybaselines.common.keywords import (
     constant,
     declared,
     describe,
+    fits,
     is_expressible,
     is_switch,
     keywords_of,
@@ -30,12 +35,15 @@ from onpolicybaselines.common.keywords import (
     sentences,
     table,
 )
+from onpolicybaselines.common.log_files import give_up_stdout
+from onpolicybaselines.common.vec_env import VecEnv
 from onpolicybaselines.session.start import package_of
 
 Parameters = dict[str, inspect.Parameter]
 
 # the arguments of `learn` that are not keywords of the command line, or have a flag of their own
-OWN_FLAGS = ('env', 'total_timesteps', 'seed', 'network', 'policy', 'load_path', 'callback')
+OWN_FLAGS = ('env', 'total_timesteps', 'seed', 'network', 'policy', 'load_path', 'callback', 'eval_env', 'model_fn',
+             'update_fn', 'init_fn', 'comm')
 
 
 def learn_keywords(learn: Callable) -> Parameters:
@@ -93,16 +101,58 @@ def _policy(name):
 
 def chosen(args: Namespace) -> dict[str, Any]:
     """Keywords that come from a loaded model, and the policy that is asked for. Raises UsageError."""
-    kwargs = {}
-    if args.load_path:
-        _, meta = read_arrays(args.load_path)
-        spec = meta.get('spec')
-        if not isinstance(spec, dict):
-            raise UsageError(f'{args.load_path!r} is not a model file written by --save_path (it names no policy)')
-        if ('network' in spec) is not _takes_network(declared_learn(args.alg)):
-            raise UsageError(f'{args.load_path!r} does not fit --alg={args.alg}: it is of another algorithm')
-        kwargs = {name: value for name, value in spec.items() if value not in (None, 'custom')}
+    return _chosen(_spec(args), args)
+
+
+def _chosen(spec, args):
+    kwargs = {name: value for name, value in spec.items() if value not in (None, 'custom')}
     return kwargs if args.policy is None else {**kwargs, 'policy': args.policy}
+
+
+def _spec(args):
+    """How the loaded model was asked for, {} without one. Raises UsageError where the file does not say it rightly."""
+    if args.load_path is None:
+        return {}
+    _, meta = read_arrays(args.load_path)
+    spec = meta.get('spec')
+    if not isinstance(spec, dict):
+        raise UsageError(f'{args.load_path!r} is not a model file written by --save_path (it names no policy)')
+    if ('network' in spec) is not _takes_network(declared_learn(args.alg)):
+        raise UsageError(f'{args.load_path!r} does not fit --alg={args.alg}: it is of another algorithm')
+    for name in ('network', 'policy'):
+        if not isinstance(spec.get(name), (str, NoneType)):
+            raise UsageError(f'{args.load_path!r} is damaged: its {name} is {spec[name]!r}')
+    parameters = known(declared_learn(args.alg), {**spec, 'network': _unless_custom(spec.get('network'))})
+    for name, value in spec.items():
+        if name in parameters and value not in (None, 'custom') and not fits(value, parameters[name].annotation):
+            raise UsageError(f'{args.load_path!r} is damaged: its {name} is {value!r}, expected '
+                             f'{describe(parameters[name].annotation)}')
+    return spec
+
+
+def _unless_custom(name):
+    return None if name == 'custom' else name
+
+
+def _check_agreement(args, extra_args):
+    """Raise UsageError for an option by which the loaded model would be another function."""
+    spec = _spec(args)
+    if not spec:
+        return
+    asked = {**extra_args, **{name: getattr(args, name) for name in ('network', 'policy') if getattr(args, name)}}
+    defaults = {'policy': 'gaussian', 'value_network': 'shared', **{
+        name: p.default for name, p in known(declared_learn(args.alg), _chosen(spec, args)).items()
+        if name not in learn_keywords(declared_learn(args.alg))}}
+    for name in asked.keys() & {*spec, *defaults}:
+        there = defaults.get(name) if spec.get(name) is None else spec[name]
+        if there != 'custom' and asked[name] is not None and not _same(asked[name], there):
+            raise UsageError(f'--{name}={asked[name]} does not fit {args.load_path!r}, whose {name} is {there}: leave '
+                             'it out')
+
+
+def _same(one, other):
+    """Whether two values are the same in JSON, whose tuples are lists."""
+    return json.dumps(one) == json.dumps(other) or one == other
 
 
 def known(learn: Callable, kwargs: Mapping[str, Any]) -> Parameters:
@@ -127,6 +177,7 @@ def check(args: Namespace, learn: Callable, defaults: Mapping[str, Any], default
           extra_args: Mapping[str, Any]) -> None:
     """Raise UsageError for values that the algorithm, its network or its policy will refuse, as far as they are known
     before there is an environment."""
+    _check_agreement(args, extra_args)
     values = {**{name: p.default for name, p in learn_keywords(learn).items()},
               **_asked(args, defaults, default_network), **extra_args}
     takers = [learn, _policy(values.get('policy')), *([_network(values['network'])] if _takes_network(learn) else [])]
@@ -134,10 +185,12 @@ def check(args: Namespace, learn: Callable, defaults: Mapping[str, Any], default
         check_ranges(taker, values)
     if args.alg == 'trpo_mpi':
         check_divides(args.num_env, timesteps_per_batch=values['timesteps_per_batch'])
-        check_one_limit(total_timesteps=args.num_timesteps, max_episodes=values['max_episodes'],
+        check_one_limit(num_timesteps=args.num_timesteps, max_episodes=values['max_episodes'],
                         max_iters=values['max_iters'])
     elif args.alg == 'acktr_cont':
         check_single(args.num_env)
+    elif args.alg == 'ppo2':
+        check_minibatches(args.num_env, values['nsteps'], values['nminibatches'])
 
 
 def parse(name: str, text: str | None, parameters: Parameters) -> Any:
@@ -162,7 +215,15 @@ def _owner_hint(name):
     """Which other policy or network a keyword belongs to."""
     owners = [f'--policy={p}' for p in _policies() if name in policy_keywords(p)]
     owners += [f'--network={n}' for n in _networks() if name in network_keywords(n)]
+    if name in keywords_of(declared('a2c.utils', 'conv')):
+        return ' here: it is a keyword of single convolutions, for use as a library'
     return f' here: it goes with {" or ".join(owners)}' if owners else ''
+
+
+def check_spaces(alg_kwargs: Mapping[str, Any], env: VecEnv, args: Namespace) -> None:
+    """Raise UsageError for a loaded model of other actions."""
+    if alg_kwargs.get('policy') and args.policy is None and not isinstance(env.action_space, gym.spaces.Box):
+        raise UsageError(f'{args.load_path!r} does not fit --env={args.env}: it is of a policy for continuous actions')
 
 
 def complete(alg_kwargs: dict[str, Any], learn: Callable, action_space: gym.Space) -> None:
@@ -176,6 +237,13 @@ def complete(alg_kwargs: dict[str, Any], learn: Callable, action_space: gym.Spac
         alg_kwargs.pop(name, None)
 
 
+def say_images(args: Namespace, alg_kwargs: Mapping[str, Any], observation_space: gym.Space) -> None:
+    """A line in the log where images go into a network for vectors that nobody has asked for."""
+    if sees_images(observation_space) and alg_kwargs.get('network') == 'mlp' and not (args.network or args.load_path):
+        logger.warn(f'Observations are images {observation_space.shape}, and mlp takes them for vectors: --network=cnn '
+                    'is for images')
+
+
 def print_help(arg_parser: ArgumentParser, alg: str, learn: Callable, defaults: Mapping[str, Any]) -> None:
     """All options: those that all algorithms have, then all keywords of this one, of every network and every policy
     that it takes, by where they go."""
@@ -183,10 +251,12 @@ def print_help(arg_parser: ArgumentParser, alg: str, learn: Callable, defaults: 
     groups += [(f'--policy={p} (continuous actions)', family, policy_keywords(p)) for p, family in _policies().items()]
     if _takes_network(learn):
         groups += [(f'--network={n}', builder, network_keywords(n)) for n, builder in _networks().items()]
-    arg_parser.print_help()
-    for title, owner, parameters in groups:
-        print(f'\n{title}:')
-        print('\n'.join(_help_lines(owner, parameters, defaults)) or '  (no options)')
+    parts = [f'\n{title}:\n' + ('\n'.join(_help_lines(owner, parameters, defaults)) or '  (no options)')
+             for title, owner, parameters in groups]
+    try:
+        print(arg_parser.format_help() + '\n'.join(parts), flush=True)
+    except BrokenPipeError:  # such as `| head`
+        give_up_stdout()
 
 
 def _help_lines(owner: Callable, parameters: Parameters, defaults: Mapping[str, Any]) -> Iterable[str]:

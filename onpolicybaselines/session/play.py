@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from onpolicybaselines import logger
+from onpolicybaselines.common.rollouts import Episodes
 from onpolicybaselines.common.vec_env import VecEnv
+from onpolicybaselines.common.vec_env.statistics import freeze
 from onpolicybaselines.common.vec_env.vec_video_recorder import VecVideoRecorder
 from onpolicybaselines.session.ending import one_line_errors
 
@@ -43,12 +45,14 @@ def play(model: Any, args: argparse.Namespace, build_env: Callable[[argparse.Nam
     returns = []
     with (logger.scoped_configure(osp.join(logger.get_dir(), 'play'), ['stdout']),
           contextlib.closing(film(build_env(args), args)) as env):
+        freeze(env, getattr(getattr(model, 'pi', model), 'normalizer', None))
         obs = env.reset()
-        state, dones = None, np.zeros(1)
+        state, dones, episodes = None, np.zeros(1), Episodes(1)
         while not args.play_episodes or len(returns) < args.play_episodes:
             actions, _, state, _ = model.step(obs, S=state, M=dones, stochastic=not args.deterministic)
-            obs, _, dones, infos = env.step(actions)
-            if dones[0]:
+            obs, rewards, dones, infos = env.step(actions)
+            episodes.note(rewards, dones, infos)
+            if 'episode' in infos[0]:
                 returns.append(infos[0]['episode']['r'])
                 logger.log(f'episode_rew={returns[-1]}')
     return returns

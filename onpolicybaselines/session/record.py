@@ -16,6 +16,7 @@ from onpolicybaselines.common.mpi_world import rank, size
 from onpolicybaselines.session import options
 
 CONFIG = 'config.json'
+NUMBERS = ('seed', 'num_timesteps')  # of the arguments: what a run that goes on is told anew
 PACKAGES = ('onpolicybaselines', 'tensorflow', 'tensorflow-probability', 'gymnasium', 'mujoco', 'numpy', 'mpi4py')
 
 
@@ -61,10 +62,11 @@ def read_config(folder: str) -> dict[str, Any]:
         with open(path, encoding='utf-8') as fh:
             config = json.load(fh)
         if not (all(isinstance(config[name], dict) for name in ('args', 'options', 'versions'))
-                and isinstance(config['ranks'], int) and all(isinstance(word, str) for word in config['command'])):
+                and all(type(number) is int for number in (config['ranks'], *map(config['args'].get, NUMBERS)))
+                and isinstance(config['command'], list) and all(isinstance(word, str) for word in config['command'])):
             raise ValueError('it is not the record of a run')
         return config
-    except (OSError, ValueError, KeyError, TypeError) as e:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
         raise UsageError(f'{path} cannot be read ({type(e).__name__}: {" ".join(str(e).split())})') from None
 
 
@@ -72,7 +74,7 @@ def words_of(config: Mapping[str, Any]) -> list[str]:
     """The words of the command line of a run, after the program; with its seed, and its steps, which may have been
     raised."""
     words = [word for word in config['command'][3:] if word != '--overwrite']
-    return [*words, *(f'--{name}={config["args"][name]}' for name in ('seed', 'num_timesteps'))]
+    return [*words, *(f'--{name}={config["args"][name]}' for name in NUMBERS)]
 
 
 def _write(folder, config):

@@ -1,16 +1,15 @@
 """What a run needs before it trains: the algorithm's module, a quiet TensorFlow."""
-import contextlib
 import os
-import os.path as osp
 import sys
 import tempfile
 
 from onpolicybaselines import logger
+from onpolicybaselines.common import caches
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import nearest
 from onpolicybaselines.common.mpi_world import rank
 
-ALGORITHMS = ('a2c', 'acktr', 'acktr_cont', 'trpo_mpi')
+ALGORITHMS = ('a2c', 'acktr', 'acktr_cont', 'ppo2', 'trpo_mpi')
 
 
 def package_of(alg: str, submodule: str) -> str:
@@ -25,11 +24,7 @@ def start_tensorflow(images: bool = False) -> None:
     with a cache of what XLA compiles; images: whether networks will see any, see `cores.use_threads`."""
     if 'tensorflow' in sys.modules:
         return
-    cache = osp.join(os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache'), 'onpolicybaselines', 'xla')
-    with contextlib.suppress(OSError):
-        os.makedirs(cache, exist_ok=True)
-    if os.access(cache, os.W_OK):
-        os.environ.setdefault('TF_XLA_FLAGS', f'--tf_xla_persistent_cache_directory={cache}')
+    caches.use_folder()
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # XLA's lines about its cache, later
     if rank() == 0:
         logger.log('Importing TensorFlow')

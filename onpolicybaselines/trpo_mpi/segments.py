@@ -6,7 +6,7 @@ import numpy as np
 from onpolicybaselines.common.checks import check_divides, check_finite
 from onpolicybaselines.common.learning import sf01
 from onpolicybaselines.common.policies import PolicyWithValue
-from onpolicybaselines.common.rollouts import collect
+from onpolicybaselines.common.rollouts import collect, is_episode
 from onpolicybaselines.common.state import State, check_shapes
 from onpolicybaselines.common.vec_env import VecEnv
 
@@ -17,7 +17,7 @@ class Segments(Iterator[dict]):
     ob, ac, rew; new: the step is the first of an episode; vpred: values of ob; nextvpred [N]: value of what follows
     the last step, 0 if an episode ended there; finalvpred: value of the last observation of an episode that a time
     limit cut at this step, else 0; prevac: the action before; ep_rets, ep_lens: returns and lengths of the episodes
-    that ended.
+    that ended, of games that have lives those of the whole games.
     The environments are reset when the first segment is asked for. With their state, and that of the policy, `state()`
     is all it takes to go on.
     Raises UsageError unless N divides the horizon; `next` raises FloatingPointError if an observation, action or reward
@@ -60,8 +60,8 @@ class Segments(Iterator[dict]):
         ended = collect(env, self.pi.actor(self.stochastic), noise, obs, news, acs[1:], rews)
         self.ac, self.new, self.ob = acs[-1].copy(), news[-1].copy(), obs[-1].copy()
 
+        check_finite('the segment', ob=obs, ac=acs[1:], rew=rews)
         seg = {"ob": obs[:-1], "rew": rews.astype('float32'), "new": news[:-1], "ac": acs[1:], "prevac": acs[:-1]}
-        check_finite('the segment', ob=seg["ob"], ac=seg["ac"], rew=seg["rew"])
         self._add_episodes(seg, rews, ended)
         self._add_values(seg, obs, ended)
         return seg
@@ -71,6 +71,8 @@ class Segments(Iterator[dict]):
         # of the episode so far, before each step and after the last
         rets = np.cumsum(np.vstack([self.cur_ep_ret, rews]), axis=0)
         for (i, n), info in ended.items():
+            if not is_episode(info):
+                continue
             # a Monitor inside knows the raw return, whatever scales the rewards further out
             seg["ep_rets"].append(info.get('episode', {}).get('r', rets[i+1, n]))
             seg["ep_lens"].append(int(self.cur_ep_len[n]) + i+1)

@@ -16,9 +16,19 @@ import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
 from onpolicybaselines.common import dataset, discount_with_boundaries, explained_variance
 from onpolicybaselines.common.checkpoint import Checkpoints
-from onpolicybaselines.common.checks import check_one_limit
+from onpolicybaselines.common.checks import check_finite, check_one_limit
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import Fraction, NonNegative, Positive, check_ranges
+from onpolicybaselines.common.costs import check_batch
+from onpolicybaselines.common.keywords import (
+    Count,
+    Finite,
+    Fraction,
+    NonNegative,
+    Passes,
+    Positive,
+    Repeats,
+    check_ranges,
+)
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.math_util import safemean
 from onpolicybaselines.common.mpi_adam import MpiAdam
@@ -46,23 +56,25 @@ def add_vtarg_and_adv(seg: dict, gamma: float, lam: float, bootstrap_truncated: 
     vpred = np.append(seg["vpred"], np.reshape(seg["nextvpred"], seg["vpred"][:1].shape), axis=0)
     rew = seg["rew"] + gamma * seg["finalvpred"] if bootstrap_truncated else seg["rew"]
     delta = rew + gamma * vpred[1:] * (1-new[1:]) - vpred[:-1]
-    seg["adv"] = discount_with_boundaries(delta, seg["new"], gamma * lam).astype('float32')
+    adv = discount_with_boundaries(delta, seg["new"], gamma * lam)
+    check_finite('the segment', adv=adv)
+    seg["adv"] = adv.astype('float32')
     seg["tdlamret"] = seg["adv"] + seg["vpred"]
 
 def learn(*,
         network: str | Callable,
         env: gym.Env | gym.vector.VectorEnv | VecEnv,
         total_timesteps: NonNegative[int],
-        timesteps_per_batch: Positive[int] = 1024, # what to train on
+        timesteps_per_batch: Count = 1024, # what to train on
         max_kl: Positive[float] = 0.001,
-        cg_iters: Positive[int] = 10,
+        cg_iters: Repeats = 10,
         gamma: Fraction = 0.99,
         lam: Fraction = 1.0, # advantage estimation
         seed: int | None = None,
-        ent_coef: float = 0.0,
+        ent_coef: Finite[float] = 0.0,
         cg_damping: NonNegative[float] = 1e-2,
         vf_stepsize: NonNegative[float] = 3e-4,
-        vf_iters: NonNegative[int] = 3,
+        vf_iters: Passes = 3,
         max_episodes: NonNegative[int] = 0, max_iters: NonNegative[int] = 0,  # time constraint
         callback: Callable | None = None,
         load_path: str | None = None,
@@ -71,15 +83,15 @@ def learn(*,
         normalize_observations: bool = False,
         filter_update: Literal['before', 'after'] = 'before',
         fisher: Literal['hessian', 'gauss_newton'] | None = None,
-        fvp_subsample: Positive[int] = 5,
+        fvp_subsample: Count = 5,
         kl_margin: Positive[float] = 1.5,
-        backtrack_iters: Positive[int] = 10,
+        backtrack_iters: Repeats = 10,
         backtrack_coeff: Fraction = 0.5,
-        vf_batchsize: Positive[int] = 64,
-        ent_samples: Positive[int] = 10,
+        vf_batchsize: Count = 64,
+        ent_samples: Repeats = 10,
         bootstrap_truncated: bool = False,
-        ep_window: Positive[int] = 40,
-        check_every: Positive[int] = 20,
+        ep_window: Count = 40,
+        check_every: Count = 20,
         xla: bool | None = None,
         **network_kwargs
         ) -> PolicyWithValue:
@@ -135,6 +147,7 @@ def learn(*,
 
     check_ranges(learn, locals())
     env, np_random = begin(env, seed)
+    check_batch(env, timesteps_per_batch)
 
     policy = build_policy(env, network, value_network=value_network, normalize_observations=normalize_observations,
                           policy=policy, **network_kwargs)

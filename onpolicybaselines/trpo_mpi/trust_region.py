@@ -6,9 +6,10 @@ import numpy as np
 
 from onpolicybaselines import logger
 from onpolicybaselines.common.cg import cg
+from onpolicybaselines.common.checks import check_values
 from onpolicybaselines.common.mpi_world import allmean
 from onpolicybaselines.common.timing import timed
-from onpolicybaselines.trpo_mpi.losses import Functions
+from onpolicybaselines.trpo_mpi.losses import Functions, loss_names
 
 
 def trust_region_step(functions: Functions, thbefore: np.ndarray, args: Sequence[np.ndarray], noise: np.ndarray, *,
@@ -36,6 +37,7 @@ def trust_region_step(functions: Functions, thbefore: np.ndarray, args: Sequence
         lossbefore, g = compute_lossandgrad(thbefore, *args, noise)
     lossbefore = allmean(np.array(lossbefore))
     g = allmean(g)
+    check_values("policy update", gradient=g, **dict(zip(loss_names, lossbefore, strict=True)))
     if np.allclose(g, 0):
         logger.log("Got zero gradient. not updating")
         return thbefore, lossbefore, info

@@ -4,9 +4,9 @@ Every measurement is a process of its own. Things to be compared are measured in
 their medians. Results are JSON lines in results/bench, tables in Markdown beside them.
 
 speed    steps per second of stepping the environment alone with random actions, drawn beforehand (raw), of TRPO with
-         each policy at the defaults for MuJoCo, without its first three updates, of continuous ACKTR and of A2C, and of
-         sb3-contrib's TRPO set to the same work (if it is installed: the extra `bench`); one process, one core. The
-         limit of all is `mj_step` alone (physics)
+         each policy at the defaults for MuJoCo, without its first three updates, of continuous ACKTR, A2C and PPO2, and
+         of sb3-contrib's TRPO and SB3's PPO set to the same work (if they are installed: the extra `bench`); one
+         process, one core. The limit of all is `mj_step` alone (physics)
 startup  seconds to the end of the first iteration, as multiples of those to import TensorFlow and its probability
          library; memory
 profile  where the time of an iteration goes
@@ -16,6 +16,9 @@ acktr    where the time of a batch of continuous ACKTR goes: collecting 2500 ste
 atari    steps per second of a2c, acktr and trpo_mpi on Pong, with their defaults for games, against the emulator with
          the same wrappers; all cores, which games and TensorFlow share (the extra `atari`)
 cost     time of an update and memory against batch, action size, flow, network
+checkpoints
+         time and bytes of a checkpoint, and the part of the training time that they take by default, as on the command
+         line (the extra `atari`)
 """
 import argparse
 import json

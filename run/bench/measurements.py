@@ -1,9 +1,13 @@
 """What is measured, each in a process of its own: `python -m run.bench --measure` calls MEASUREMENTS."""
 import contextlib
+import functools
 import json
 import os
 import resource
+import signal
+import statistics
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,7 +20,7 @@ from onpolicybaselines.common.timing import timing
 from run.bench.messages import Messages
 
 SKIP = 3  # updates before the measured ones
-WARM = {'a2c': 5, 'acktr': 13, 'trpo_mpi': 1}  # the same for games; K-FAC begins after 11
+WARM = {'a2c': 5, 'acktr': 13, 'ppo2': 1, 'trpo_mpi': 1}  # the same for games; K-FAC begins after 11
 # the `timed` blocks of TRPO by the names they have in reports
 PHASES = {'computegrad': 'gradient', 'fvp': 'Fisher products', 'losses': 'line search', 'vf': 'value fit'}
 
@@ -149,11 +153,49 @@ def a2c(env: str, seconds: float = 4) -> dict:
     return {'steps_per_second': (last - first) / (end - start)}
 
 
+def ppo2(env: str, updates: int = 10) -> dict:
+    """Steps per second of PPO2 at its defaults for MuJoCo, in one environment, after its first three updates."""
+    from onpolicybaselines import logger
+    from onpolicybaselines.common.vec_env import VecNormalize
+    from onpolicybaselines.native import native_or_dummy
+    from onpolicybaselines.ppo2 import defaults, ppo2
+    times, options = [], defaults.mujoco()
+    with logger.scoped_configure(format_strs=[]):
+        ppo2.learn(network='mlp', env=VecNormalize(native_or_dummy([functools.partial(gym.make, env)])), seed=0,
+                   total_timesteps=options['nsteps'] * (SKIP + updates),
+                   callback=lambda *_: times.append(time.perf_counter()), **options)
+    return {'steps_per_second': options['nsteps'] * updates / (times[-1] - times[SKIP])}
+
+
 def sb3(env: str, updates: int = 10) -> dict:
     """Steps per second of sb3-contrib's TRPO: the same batch, networks, conjugate gradients and fit."""
+    return _sb3(1024, updates, lambda: _sb3_trpo(env))
+
+
+def sb3_ppo(env: str, updates: int = 10) -> dict:
+    """Steps per second of SB3's PPO: batch, minibatches, epochs, networks, losses, normalisation as `ppo2`."""
+    return _sb3(2048, updates, lambda: _sb3_ppo(env))
+
+
+def _sb3_trpo(env):
+    from sb3_contrib import TRPO
+    return TRPO('MlpPolicy', gym.make(env), n_steps=1024, gamma=0.99, gae_lambda=0.98, target_kl=0.01, cg_max_steps=10,
+                cg_damping=0.1, sub_sampling_factor=5, n_critic_updates=5, batch_size=64, learning_rate=1e-3, seed=0,
+                policy_kwargs={'net_arch': [32, 32]}, device='cpu')
+
+
+def _sb3_ppo(env):
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+    return PPO('MlpPolicy', VecNormalize(DummyVecEnv([functools.partial(gym.make, env)])), n_steps=2048, batch_size=64,
+               n_epochs=10, gamma=0.99, gae_lambda=0.95, learning_rate=lambda f: 3e-4 * f, clip_range=0.2,
+               clip_range_vf=0.2, ent_coef=0., vf_coef=0.5, max_grad_norm=0.5, seed=0,
+               policy_kwargs={'net_arch': {'pi': [64, 64], 'vf': [64, 64]}}, device='cpu')
+
+
+def _sb3(batch, updates, make):
     sys.modules['tensorflow'] = None  # tensorboard would load it, and its LLVM and torch's cannot be in one process
     import torch
-    from sb3_contrib import TRPO
     from stable_baselines3.common.callbacks import BaseCallback
     torch.set_num_threads(1)
     times = []
@@ -165,11 +207,8 @@ def sb3(env: str, updates: int = 10) -> dict:
         def _on_step(self):
             return True
 
-    model = TRPO('MlpPolicy', gym.make(env), n_steps=1024, gamma=0.99, gae_lambda=0.98, target_kl=0.01, cg_max_steps=10,
-                 cg_damping=0.1, sub_sampling_factor=5, n_critic_updates=5, batch_size=64, learning_rate=1e-3, seed=0,
-                 policy_kwargs={'net_arch': [32, 32]}, device='cpu')
-    model.learn(1024 * (SKIP + updates + 1), callback=Times())
-    return {'steps_per_second': 1024 * updates / (times[SKIP + updates] - times[SKIP])}
+    make().learn(batch * (SKIP + updates + 1), callback=Times())
+    return {'steps_per_second': batch * updates / (times[SKIP + updates] - times[SKIP])}
 
 
 def _command_line(alg, num_env, env='PongNoFrameskip-v4'):
@@ -243,8 +282,39 @@ def atari(alg: str, num_env: int, seconds: float = 8, threads: int | None = None
             **{f'phase {name}': total / updates for name, total in watch.seconds.items()}}
 
 
-MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3, 'acktr': acktr, 'a2c': a2c, 'mpi': mpi,
-                'atari_raw': atari_raw, 'atari': atari}
+def checkpoints(number: int = 5, **options) -> dict:
+    """Of the command line with these options, in a long run: seconds of a checkpoint, the median of `number` that come
+    one after each update; its bytes; and what part of the time they take by default, from the end of the first one,
+    which is written sooner than later ones, to the end of the second, `every` seconds."""
+    from onpolicybaselines import run
+    from onpolicybaselines.common.checkpoint import Keeper
+    write, spans, size = Keeper.write, [], 0
+
+    def timed(keeper, *args):
+        nonlocal size
+        begin = time.perf_counter()
+        written = write(keeper, *args)
+        spans.append((begin, time.perf_counter()))
+        size = keeper.bytes
+        if len(spans) == 2:
+            keeper.interval = 1
+        if len(spans) == 2 + number:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return written
+
+    Keeper.write = timed
+    os.environ['OPENAI_LOG_FORMAT'] = 'log,csv'
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(SystemExit):
+        run.main(['run', *(f'--{name}={value}' for name, value in options.items()), '--seed=0',
+                  '--num_timesteps=1000000000', f'--log_path={folder}'])
+    every = spans[1][1] - spans[0][1]
+    return {'seconds': statistics.median(end - begin for begin, end in spans[2:]), 'bytes': size, 'every': every,
+            'share': (spans[1][1] - spans[1][0]) / every}
+
+
+MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3, 'sb3_ppo': sb3_ppo, 'acktr': acktr, 'a2c': a2c,
+                'ppo2': ppo2, 'mpi': mpi, 'atari_raw': atari_raw, 'atari': atari,
+                'checkpoints': checkpoints}
 
 
 def measure_here(what: str, pin: bool, **options) -> None:

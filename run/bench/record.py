@@ -30,7 +30,7 @@ def measure(what: str, ranks: int = 0, pin: bool = True, cache: str = CACHE, **o
     if cache:
         environment['TF_XLA_FLAGS'] = f'--tf_xla_persistent_cache_directory={cache}'
     result = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
-    lines = [line for line in result.stdout.splitlines() if line.startswith('{"steps')]
+    lines = [line for line in result.stdout.splitlines() if line.startswith('{"')]
     if result.returncode or not lines:
         raise RuntimeError(f'{" ".join(command)} failed:\n{result.stderr[-2000:]}')
     return json.loads(lines[0])

@@ -16,26 +16,28 @@ ROBOSCHOOL = ('roboschool/Hopper-v0', 'roboschool/Humanoid-v0')
 
 
 def speed(args: argparse.Namespace) -> None:
-    """Steps per second against the simulator's and sb3-contrib's."""
+    """Steps per second against the simulator's, and against sb3-contrib's TRPO and SB3's PPO."""
     record = Record(args, 'speed')
     cases, envs = {}, [*args.envs, *(ROBOSCHOOL if args.envs == ENVS else ())]
     for env in envs:
         cases[f'{env} raw'] = {'what': 'raw', 'env': env}
         cases |= {f'{env} {name}': {'what': 'trained', 'env': env, **options} for name, options in POLICIES.items()}
-        cases |= {f'{env} acktr_cont': {'what': 'acktr', 'env': env}, f'{env} a2c': {'what': 'a2c', 'env': env}}
+        cases |= {f'{env} {name}': {'what': what, 'env': env}
+                  for name, what in [('acktr_cont', 'acktr'), ('a2c', 'a2c'), ('ppo2', 'ppo2')]}
         if importlib.util.find_spec('sb3_contrib'):
-            cases[f'{env} sb3'] = {'what': 'sb3', 'env': env}
+            cases |= {f'{env} {name}': {'what': name, 'env': env} for name in ('sb3', 'sb3_ppo')}
     medians = record.measure_in_turn(cases, args.repeats)
     rates = {case: result['steps_per_second'] for case, result in medians.items()}
-    ours = (*POLICIES, 'acktr_cont', 'a2c')
+    ours = (*POLICIES, 'acktr_cont', 'a2c', 'ppo2')
     rows = [('task', 'raw, steps/s', 'physics / raw', *(f'{name} / raw' for name in ours), 'Gaussian / physics',
-             'flow / physics', 'Gaussian / sb3-contrib', 'spread')]
+             'flow / physics', 'Gaussian / sb3-contrib', 'ppo2 / SB3', 'spread')]
     for env in envs:
-        base, other = rates[f'{env} raw'], rates.get(f'{env} sb3', math.nan)
+        base, trpo, ppo = rates[f'{env} raw'], *(rates.get(f'{env} {name}', math.nan) for name in ('sb3', 'sb3_ppo'))
         physics = medians[f'{env} raw']['physics_per_second']
         ratios = (physics / base, *(rates[f'{env} {name}'] / base for name in ours),
                   *(rates[f'{env} {name}'] / physics for name in ('Gaussian', 'flow')))
-        rows.append((env, f'{base:.0f}', *map(_ratio, ratios), _ratio(rates[f'{env} Gaussian'] / other, 1),
+        rows.append((env, f'{base:.0f}', *map(_ratio, ratios), _ratio(rates[f'{env} Gaussian'] / trpo, 1),
+                     _ratio(rates[f'{env} ppo2'] / ppo, 1),
                      f'{max(record.spread(case) for case in cases if case.startswith(env)):.0%}'))
     record.table(*rows)
 
@@ -211,5 +213,25 @@ def _plot_cost(medians, path):
     figure.savefig(path, dpi=110)
 
 
+CHECKPOINTS = {  # case: options of the command line, and whether TensorFlow has one core
+    'trpo_mpi, Gaussian, Hopper-v5': ({'env': 'Hopper-v5'}, True),
+    'trpo_mpi, flow, Hopper-v5': ({'env': 'Hopper-v5', 'policy': 'flow'}, True),
+    'acktr_cont, Gaussian, Hopper-v5': ({'alg': 'acktr_cont', 'env': 'Hopper-v5'}, True),
+    'acktr, 16 x CartPole-v1': ({'alg': 'acktr', 'env': 'CartPole-v1', 'num_env': 16}, True),
+    'a2c, 16 x CartPole-v1': ({'alg': 'a2c', 'env': 'CartPole-v1', 'num_env': 16}, True),
+    'trpo_mpi, Pong': ({'env': 'PongNoFrameskip-v4'}, False),
+}
+
+
+def checkpoints(args: argparse.Namespace) -> None:
+    """Milliseconds and KiB of a checkpoint, and the part of the time that they take by default."""
+    record = Record(args, 'checkpoints')
+    medians = record.measure_in_turn({case: {'what': 'checkpoints', 'pin': pin, **options}
+                                      for case, (options, pin) in CHECKPOINTS.items()}, args.repeats)
+    record.table(('run', 'KiB', 'ms', 'one each, s', 'share of the time'),
+                 *((case, f'{r["bytes"] / 1024:.0f}', f'{1000 * r["seconds"]:.0f}', f'{r["every"]:.1f}',
+                    f'{r["share"]:.2%}') for case, r in medians.items()))
+
+
 REPORTS = {'speed': speed, 'startup': startup, 'profile': profile, 'acktr': acktr_profile, 'ranks': ranks, 'mpi': mpi,
-           'cost': cost, 'atari': atari}
+           'cost': cost, 'atari': atari, 'checkpoints': checkpoints}

@@ -41,6 +41,8 @@ def read_notes(text: str) -> tuple[dict[str, dict[str, Note]], list[str]]:
         elif file and line.startswith('|'):
             names, change, why = (re.split(r'(?<!\\)\|', line)[1:-1] + ['', '', ''])[:3]
             for name in re.findall('`([^`]+)`', names):
+                if not why.strip():
+                    errors.append(f'UPSTREAM.md, {file}: {name} has no reason')
                 if name in notes[file]:
                     errors.append(f'UPSTREAM.md, {file}: {name} is there twice')
                 notes[file][name] = Note(change.strip(), why.strip().replace(r'\|', '|'))

@@ -51,6 +51,7 @@ class Experiment:
     nth: name and options of the n-th run of a curve. panels: methods by subtitle, a row of panels each.
     plot: curves of means, curves of single runs, or final performance by quantile.
     comparisons: pairs (one, other) of methods: how probable is it that a run of one ends above one of the other?
+    published: a file of others' curves of the same methods, with columns task, method, step, mean, low, high.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Experiment:
     panels: dict[str, tuple[str, ...]] | None = None
     plot: Literal['means', 'runs', 'quantiles'] = 'means'
     comparisons: tuple[tuple[str, str], ...] = (('flow', 'gaussian'),)
+    published: str | None = None
     smoke_steps: int = 4096
     smoke_seeds: int = 1
 

@@ -75,7 +75,7 @@ class Job:
         try:
             with open(self.path('config.json'), encoding='utf-8') as fh:
                 return int(float(json.load(fh)['args']['num_timesteps']))
-        except (OSError, ValueError, KeyError, TypeError):  # somebody else's folder, or a damaged one
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):  # of others, or damaged
             return 0
 
     def finished(self) -> bool:
@@ -88,7 +88,7 @@ class Job:
             with open(self.path(LOGS[0]), encoding='utf-8') as fh:
                 names, *_, last = (line.rstrip('\n').split(',') for line in fh)
             return min(int(float(dict(zip(names, last, strict=True))['TimestepsSoFar'])), self.steps)
-        except (OSError, ValueError, KeyError):  # not there yet, or being written
+        except (OSError, ValueError, LookupError, ArithmeticError):  # not there yet, or being written
             return 0
 
     def error(self) -> str:

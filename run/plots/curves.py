@@ -3,11 +3,11 @@
 Means and standard deviations as in the paper, and interquartile means with bootstrapped intervals (Agarwal et al.,
 Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021), by rliable.
 """
+import functools
 import os
 import re
 import sys
 import textwrap
-import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from onpolicybaselines.bench import monitor
@@ -88,15 +89,16 @@ def load(experiment: Experiment, folder: str) -> Runs:
 
 def _load_runs(folder):
     runs = []
-    for name in sorted(_finished_in(folder), key=lambda name: int(name.rpartition('_')[-1])):
+    for name in sorted(finished_in(folder), key=lambda name: int(name.rpartition('_')[-1])):
         try:
             runs.append(_load_run(os.path.join(folder, name)))
-        except (OSError, EOFError, zlib.error, ValueError, LookupError, monitor.LoadMonitorResultsError) as e:
+        except (ValueError, TypeError, LookupError, monitor.LoadMonitorResultsError) as e:
             print(f'left out: {os.path.join(folder, name)}: {e}', file=sys.stderr)
     return runs
 
 
-def _finished_in(folder):
+def finished_in(folder: str) -> list[str]:
+    """Names of the finished runs in the folder of a method."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
     return [name for name in names if re.fullmatch(r'[a-z]+_\d+', name)
             and os.path.exists(os.path.join(folder, name, LOGS[-1] + '.gz'))]
@@ -221,6 +223,23 @@ def _line(ax, experiment, name, x, y, low=None, high=None, **style):
         ax.fill_between(x, low, high, color=method.color, alpha=0.08 if method.dashed else 0.16, linewidth=0)
 
 
+def plot_published(ax: plt.Axes, experiment: Experiment, task: str, methods: dict[str, list[Run]]) -> None:
+    """What others published of these methods on the task: dotted, as wide as their band."""
+    for name in methods:
+        curve = _others_curve(experiment.published, task, name)
+        method = experiment.methods[name]
+        ax.plot(curve.step, curve['mean'], ':', color=method.color, label=f'{method.label}, published')
+        ax.fill_between(curve.step, curve.low, curve.high, color='0.5', alpha=0.25, linewidth=0)
+
+
+def _others_curve(published, task, method):
+    curves = _read_published(published)
+    return curves[(curves.task == task) & (curves.method == method)]
+
+
+_read_published = functools.cache(pd.read_csv)
+
+
 # ---------------------------------------------------------------- figures
 
 PLOTS = {'means': (plot_means, f'{SMOOTHING}: mean ± standard deviation of the runs.'),
@@ -247,7 +266,7 @@ def panel_title(experiment: Experiment, task: str, subtitle: str, methods: dict[
     steps = steps_of(methods)
     lacks = [f'{len(methods)} of {of} methods'] * (len(methods) < of)
     lacks += [f'{counts[0]} of {experiment.seeds} {kind}s'] * (counts[0] < experiment.seeds)
-    lacks += [f'{_short(steps)} of {_short(experiment.tasks[task])} steps'] * (steps < experiment.tasks[task])
+    lacks += [f'{short(steps)} of {short(experiment.tasks[task])} steps'] * (steps < experiment.tasks[task])
     title = ', '.join(filter(None, [task_title(task), subtitle, number]))
     return f'{title}\n(partial: {", ".join(lacks)})' if lacks else title
 
@@ -258,7 +277,7 @@ def task_title(task: str) -> str:
     return f'{name} ({SUITES[suite]})' if suite else name
 
 
-_short = EngFormatter(places=None, sep='')
+short = EngFormatter(places=None, sep='')
 
 
 def methods_of(experiment: Experiment, runs: Runs) -> list[str]:
@@ -288,19 +307,23 @@ def make_figure(experiment: Experiment, runs: Runs, plot: Callable, caption: str
     fig, axes = plt.subplots(nrows, ncols, figsize=(width, 2.6 * nrows + 1), squeeze=False, layout='constrained')
     for ax, (task, subtitle, methods) in zip(axes.flat, panels, strict=False):
         plot(ax, experiment, methods)
+        if experiment.published:
+            plot_published(ax, experiment, task, methods)
         of = max(len(others) for _, same, others in panels if same == subtitle)
         ax.set_title(panel_title(experiment, task, subtitle, methods, of))
         _label(ax, ax in axes[:, 0], plot)
     for ax in axes.flat[len(panels):]:
         ax.set_visible(False)
-    fig.suptitle(figure_title(experiment, runs))
-    _add_legend(fig, experiment, textwrap.fill(caption, int(13 * width)), ncols=int(width / 2.9))
+    fig.suptitle(textwrap.fill(figure_title(experiment, runs), int(11 * width)))
+    add_legend(fig, experiment, textwrap.fill(caption, int(13 * width)), ncols=int(width / 2.9))
     return fig, iter(axes.flat[len(panels):])
 
 
-def _add_legend(fig, experiment, caption, ncols):
+def add_legend(fig: plt.Figure, experiment: Experiment, caption: str, ncols: int) -> None:
+    """One legend for all panels, in the order of the experiment, below them and the caption."""
     handles = {label: handle for ax in fig.axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    labels = [method.label for method in experiment.methods.values() if method.label in handles]
+    labels = [method.label for method in experiment.methods.values()]
+    labels = sorted(handles, key=lambda label: labels.index(label) if label in labels else len(labels))
     fig.legend([handles[label] for label in labels], labels, loc='outside lower center', ncols=ncols,
                title=caption, title_fontsize=8)
 
@@ -310,7 +333,7 @@ def _label(ax, leftmost, plot):
         ax.set_xlabel('quantile')
     else:
         ax.set_xlabel('time steps')
-        ax.xaxis.set_major_formatter(_short)
+        ax.xaxis.set_major_formatter(short)
     if leftmost:
         ax.set_ylabel('final return' if plot is plot_quantiles else 'return of an episode')
 
@@ -336,19 +359,43 @@ def tables(experiment: Experiment, runs: Runs) -> str:
              f'Final performance, the mean return of the last {EPISODES} training episodes: mean ± standard error of '
              'the runs (their number).',
              table(['task', 'steps', *labels],
-                    [[task, f'{steps_of(methods):,}', *(_mean(methods.get(name, [])) for name in names)]
+                    [[task, f'{steps_of(methods):,}', *(_final(methods.get(name, [])) for name in names)]
                      for task, methods in runs.items()])]
-    texts += _improvement(experiment, runs) + _overall(experiment, runs) + _dropped(labels, names, runs)
+    for further in (_published, _improvement, _overall):
+        texts += further(experiment, runs)
+    texts += _dropped(labels, names, runs)
     return '\n\n'.join(text.rstrip('\n') for text in texts) + '\n'
 
 
-def _mean(runs):
-    finals = [run.final() for run in runs]
+def _final(runs):
+    return _mean([run.final() for run in runs])
+
+
+def _mean(finals):
     if len(finals) < 2:
         return f'{significant(finals[0], 4)} (1)' if finals else '–'
     mean, error = np.mean(finals), np.std(finals, ddof=1) / np.sqrt(len(finals))
     digits = max(0, 1 - int(np.floor(np.log10(error)))) if error > 0 else 2  # two of the error
     return f'{mean:.{digits}f} ± {error:.{digits}f} ({len(finals)})'
+
+
+def _published(experiment, runs):
+    """Ours beside others', both over the last tenth of the steps."""
+    if not experiment.published:
+        return []
+    rows = []
+    for task, methods in runs.items():
+        steps = steps_of(methods)
+        grid = np.linspace(0.9 * steps, steps, POINTS // 10 + 1)
+        for name, of_method in methods.items():
+            curve = _others_curve(experiment.published, task, name)
+            there = curve[curve.step.between(grid[0], grid[-1])].mean(numeric_only=True)
+            rows.append([task, experiment.methods[name].label,
+                         _mean([run.curve(grid).mean() for run in of_method]),
+                         '{} ({} to {})'.format(*(significant(there[key], 4) for key in ('mean', 'low', 'high')))])
+    return ['Mean return over the last tenth of the steps: here, mean ± standard error of the runs (their number); '
+            'published, with the band drawn there, whose kind is not said.',
+            table(['task', 'method', 'here', 'published'], rows)]
 
 
 def _improvement(experiment, runs):
@@ -413,17 +460,18 @@ def draw(experiment: Experiment, folder: str) -> None:
     path = os.path.join(folder, experiment.name)
     with plt.rc_context(STYLE):
         fig, _ = make_figure(experiment, runs, *PLOTS[experiment.plot])
-        _save(fig, f'{path}.png')
+        save(fig, f'{path}.png')
         scores = {} if experiment.panels else normalized(runs)
         fig, rest = make_figure(experiment, runs, plot_iqm, IQM, extra=bool(scores))
         if scores:
             plot_all_tasks(next(rest), experiment, scores, of=len(methods_of(experiment, runs)))
-        _save(fig, f'{path}-iqm.png')
+        save(fig, f'{path}-iqm.png')
     with replacing(f'{path}.md', encoding='utf-8') as fh:
         fh.write(tables(experiment, runs))
     print(f'{path}.png, {path}-iqm.png, {path}.md')
 
 
-def _save(fig, path):
-    fig.savefig(path, metadata={'Software': None})  # the same curves, the same bytes
+def save(fig: plt.Figure, path: str) -> None:
+    """Write the figure and close it: the same curves, the same bytes."""
+    fig.savefig(path, metadata={'Software': None})
     plt.close(fig)

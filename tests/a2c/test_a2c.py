@@ -8,35 +8,18 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import theta_of, vec_env
 
 import onpolicybaselines.common.tf_util as U
-from onpolicybaselines import logger, run
+from onpolicybaselines import run
 from onpolicybaselines.a2c import a2c
 from onpolicybaselines.a2c.a2c import Model
 from onpolicybaselines.a2c.rmsprop import RMSPropOptimizer
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.policies import build_policy
-from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.gym_vec_env import as_vec_env
 
-
-@pytest.fixture(autouse=True)
-def quiet_logger(tmp_path):
-    with logger.scoped_configure(str(tmp_path / 'log'), ['csv']):
-        yield
-
-
-def vec_env(env_id='CartPole-v1', n=4):
-    def make(i):
-        env = gym.make(env_id)
-        env.reset(seed=i)
-        env.action_space.seed(i)
-        return env
-    return DummyVecEnv([lambda i=i: make(i) for i in range(n)])
-
-
-def theta_of(model):
-    return U.GetFlat(model.params)()
+pytestmark = pytest.mark.usefixtures('quiet_logger')
 
 
 # ================================================================

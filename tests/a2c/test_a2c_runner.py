@@ -5,32 +5,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import NENV, NSTEPS, Record, seen_in
 
 from onpolicybaselines.a2c.a2c import Model
 from onpolicybaselines.a2c.runner import Runner
 from onpolicybaselines.bench.monitor import Monitor
 from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
-from onpolicybaselines.common.vec_env.vec_env import VecEnvWrapper
-
-NENV, NSTEPS = 3, 6
-
-
-class Record(VecEnvWrapper):
-    """Keeps what passes: (actions, observations, rewards, dones, infos) of each step, and the first observations."""
-
-    def reset(self):
-        self.first, self.steps = self.venv.reset(), []
-        return self.first
-
-    def step_async(self, actions):
-        self.actions = actions
-        self.venv.step_async(actions)
-
-    def step_wait(self):
-        result = self.venv.step_wait()
-        self.steps.append((self.actions, *result))
-        return result
 
 
 def cartpoles(time_limit=4, monitor=False):
@@ -49,15 +30,6 @@ def setup(env=None, network='mlp', gamma=0.9, **kwargs):
     for i, v in enumerate(model.params):
         v.assign_add(0.5 * np.random.default_rng(i).standard_normal(v.shape))
     return env, model, Runner(env, model, nsteps=NSTEPS, gamma=gamma, **kwargs)
-
-
-def seen_in(env, batch):
-    """[NENV, NSTEPS, ...] observations, actions, rewards, dones and starts of a batch, and the last observations."""
-    steps = env.steps[batch * NSTEPS:(batch + 1) * NSTEPS]
-    obs = [env.first, *(step[1] for step in env.steps)][batch * NSTEPS:(batch + 1) * NSTEPS + 1]
-    starts = [np.zeros(NENV, bool), *(step[3] for step in env.steps)][batch * NSTEPS:(batch + 1) * NSTEPS]
-    columns = [[step[i] for step in steps] for i in (0, 2, 3)]
-    return [np.swapaxes(x, 0, 1) for x in (obs[:-1], *columns, starts)], obs[-1]
 
 
 @pytest.mark.parametrize('network', ['mlp', 'lstm'])

@@ -7,9 +7,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import theta_of, vec_env
 
 import onpolicybaselines.common.tf_util as U
-from onpolicybaselines import logger, run
+from onpolicybaselines import run
 from onpolicybaselines.acktr import acktr, defaults
 from onpolicybaselines.acktr.acktr import Model
 from onpolicybaselines.acktr.kfac import KfacOptimizer
@@ -18,24 +19,7 @@ from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.session.options import learn_keywords
 
-
-@pytest.fixture(autouse=True)
-def quiet_logger(tmp_path):
-    with logger.scoped_configure(str(tmp_path / 'log'), ['csv']):
-        yield
-
-
-def vec_env(env_id='CartPole-v1', n=4, seed=0):
-    def make(i):
-        env = gym.make(env_id)
-        env.reset(seed=i)
-        env.action_space.seed(i)
-        return env
-    return DummyVecEnv([lambda i=i: make(seed + i) for i in range(n)])
-
-
-def theta_of(model):
-    return U.GetFlat(model.params)()
+pytestmark = pytest.mark.usefixtures('quiet_logger')
 
 
 # ================================================================

@@ -315,6 +315,27 @@ def test_critic_is_fitted(tmp_path):
                                / np.var(np.concatenate(targets)), logged['EVAfter'], rtol=1e-4)
 
 
+@pytest.mark.parametrize('n, length, scale', [(12, 200, -1000.), (1, 2500, -1000.), (12, 200, 1e6)])
+def test_critic_outlives_large_returns_and_long_episodes(n, length, scale, tmp_path):
+    """Plain steps at a fixed rate diverge beyond a scale of returns; a bound has them outlive any."""
+    logger.configure(str(tmp_path), [])
+    paths = paths_of(n, length)
+    left = 1 - np.arange(length) / length
+    targets = [scale * (1.1 + np.sin(path['observation'][:, 0])) * left for path in paths]
+
+    def fitted(bounded):
+        vf = NeuralNetValueFunction(3, 2, np.random.default_rng(0))
+        if not bounded:
+            vf.optim.max_grad_norm = None
+        for _ in range(4):
+            vf.fit(paths, targets)
+        return np.concatenate(vf.predict(paths))
+
+    with pytest.raises(FloatingPointError, match='not finite; parameters unchanged'):
+        fitted(bounded=False)
+    assert np.isfinite(fitted(bounded=True)).all()
+
+
 # ---------------------------------------------------------------- whole runs
 
 def learn(folder, env='InvertedPendulum-v5', steps=600, **kwargs):

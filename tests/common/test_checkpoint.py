@@ -15,14 +15,19 @@ from onpolicybaselines.common import checkpoint
 from onpolicybaselines.common.checkpoint import checkpointing, read_state, write_state
 from onpolicybaselines.common.cmd_util import make_vec_env
 from onpolicybaselines.common.errors import Interrupted, UsageError
+from onpolicybaselines.common.vec_env import VecNormalize
 
-TIMES = ('TimeElapsed', 'fps')
-LEARN = {'trpo_mpi': 'trpo_mpi.trpo_mpi', 'a2c': 'a2c.a2c', 'acktr': 'acktr.acktr', 'acktr_cont': 'acktr.acktr_cont'}
+TIMES = ('TimeElapsed', 'fps', 'misc/time_elapsed')
+LEARN = {'trpo_mpi': 'trpo_mpi.trpo_mpi', 'a2c': 'a2c.a2c', 'acktr': 'acktr.acktr', 'acktr_cont': 'acktr.acktr_cont',
+         'ppo2': 'ppo2.ppo2'}
 TRPO = {'alg': 'trpo_mpi', 'network': 'mlp', 'num_hidden': 8, 'timesteps_per_batch': 96, 'max_iters': 5,
         'total_timesteps': 0, 'normalize_observations': True, 'ep_window': 5}
 A2C = {'alg': 'a2c', 'network': 'mlp', 'num_hidden': 8, 'nsteps': 8, 'log_interval': 1}
+PPO2 = {**A2C, 'alg': 'ppo2', 'nsteps': 96, 'total_timesteps': 480, 'noptepochs': 2, 'vec_normalize': True}
 CONT = {'alg': 'acktr_cont', 'timesteps_per_batch': 60, 'total_timesteps': 450, 'vf_iters': 2}
 FLOW = {'policy': 'flow', 'flow_layers': 1, 'flow_units': 4, 'flow_state_units': 8, 'num_hidden': None}
+
+GAMES = {'network': 'cnn_small', 'num_hidden': None, 'type': 'atari', 'env': 'BreakoutNoFrameskip-v4'}
 
 CASES = {
     'trpo': TRPO,
@@ -30,7 +35,10 @@ CASES = {
     'trpo gymnasium': {**TRPO, 'native': False},
     'trpo 3 processes': {**TRPO, 'num_env': 3, 'native': False},
     'trpo gmm': {**TRPO, 'policy': 'gmm', 'ent_coef': 0.01},
+    'trpo 3 gmm': {**TRPO, 'policy': 'gmm', 'num_env': 3},
     'trpo flow': {**TRPO, **FLOW},
+    'trpo 3 flow': {**TRPO, **FLOW, 'num_env': 3},
+    'trpo 1 game': {**TRPO, **GAMES, 'normalize_observations': False, 'timesteps_per_batch': 128},
     'trpo xla': {**TRPO, 'xla': True},
     'trpo rllab': {**TRPO, 'env': 'rllab/Hopper-v0'},
     'trpo roboschool': {**TRPO, 'env': 'roboschool/Hopper-v0'},
@@ -38,12 +46,25 @@ CASES = {
     'a2c': {**A2C, 'total_timesteps': 40, 'normalize_observations': True},
     'a2c 3 lstm': {**A2C, 'network': 'lstm', 'nlstm': 8, 'num_hidden': None, 'num_env': 3, 'total_timesteps': 120,
                    'env': 'CartPole-v1'},
-    'a2c 2 games': {**A2C, 'network': 'cnn_small', 'num_hidden': None, 'nsteps': 64, 'num_env': 2, 'type': 'atari',
-                    'env': 'BreakoutNoFrameskip-v4', 'total_timesteps': 768},
+    'a2c 2 games': {**A2C, **GAMES, 'nsteps': 64, 'num_env': 2, 'total_timesteps': 768},
+    'a2c 3': {**A2C, 'num_env': 3, 'total_timesteps': 120},
+    'a2c gmm': {**A2C, 'policy': 'gmm', 'total_timesteps': 40},
+    'a2c 3 gmm': {**A2C, 'policy': 'gmm', 'num_env': 3, 'total_timesteps': 120},
     'a2c flow': {**A2C, **FLOW, 'value_network': 'copy', 'total_timesteps': 40},
+    'a2c 3 flow': {**A2C, **FLOW, 'value_network': 'copy', 'num_env': 3, 'total_timesteps': 120},
     'acktr': {**A2C, 'alg': 'acktr', 'total_timesteps': 120},
     'acktr 3': {**A2C, 'alg': 'acktr', 'env': 'CartPole-v1', 'num_env': 3, 'total_timesteps': 360},
+    'acktr 2 games': {**A2C, **GAMES, 'alg': 'acktr', 'nsteps': 32, 'num_env': 2, 'total_timesteps': 960},
     'acktr gmm': {**A2C, 'alg': 'acktr', 'policy': 'gmm', 'total_timesteps': 120},
+    'acktr 3 gmm': {**A2C, 'alg': 'acktr', 'policy': 'gmm', 'num_env': 3, 'total_timesteps': 360},
+    'acktr flow': {**A2C, **FLOW, 'alg': 'acktr', 'value_network': 'copy', 'total_timesteps': 120},
+    'acktr 3 flow': {**A2C, **FLOW, 'alg': 'acktr', 'value_network': 'copy', 'num_env': 3, 'total_timesteps': 360},
+    'ppo2': PPO2,
+    'ppo2 3 native': {**PPO2, 'num_env': 3, 'nsteps': 32, 'normalize_observations': True},
+    'ppo2 3 lstm': {**PPO2, 'network': 'lstm', 'nlstm': 8, 'num_hidden': None, 'num_env': 3, 'nsteps': 32,
+                    'nminibatches': 3, 'env': 'CartPole-v1', 'lrschedule': 'linear'},
+    'ppo2 gmm': {**PPO2, 'policy': 'gmm', 'value_network': 'copy', 'ent_coef': 0.01},
+    'ppo2 flow': {**PPO2, **FLOW, 'value_network': 'copy'},
     'acktr_cont': {**CONT},
     'acktr_cont gmm': {**CONT, 'policy': 'gmm'},
     'acktr_cont flow': {**CONT, 'policy': 'flow', 'flow_layers': 1, 'flow_units': 4, 'flow_state_units': 8},
@@ -56,9 +77,10 @@ class Stop(Exception):
 
 def train(folder, case, stop=None, resume=False, interval=2, call=lambda n: None):
     """Run `learn` in a folder, with checkpoints; stop: after how many calls of the callback it fails."""
-    case = {'env': 'Hopper-v5', 'type': None, 'num_env': 1, 'native': True, 'dummy': False, **case}
-    alg, env_id, kind, num_env, native, dummy = (case.pop(name) for name in (
-        'alg', 'env', 'type', 'num_env', 'native', 'dummy'))
+    case = {'env': 'Hopper-v5', 'type': None, 'num_env': 1, 'native': True, 'dummy': False, 'vec_normalize': False,
+            **case}
+    alg, env_id, kind, num_env, native, dummy, normalized = (case.pop(name) for name in (
+        'alg', 'env', 'type', 'num_env', 'native', 'dummy', 'vec_normalize'))
     kwargs = {name: value for name, value in case.items() if value is not None}
     learn = import_module(f'onpolicybaselines.{LEARN[alg]}').learn
     calls = 0
@@ -73,6 +95,7 @@ def train(folder, case, stop=None, resume=False, interval=2, call=lambda n: None
     with checkpointing(str(folder / 'checkpoints'), interval, resume), \
             logger.scoped_configure(str(folder), ['csv', 'log']):
         env = make_vec_env(env_id, kind, num_env, 1, native=native, force_dummy=dummy)
+        env = VecNormalize(env) if normalized else env
         try:
             model = learn(env=env, seed=1, callback=callback, **kwargs)
         finally:
@@ -95,11 +118,13 @@ def stopped(folder, case, stop, **kwargs):
         train(folder, case, stop, **kwargs)
 
 
-SLOW = ('trpo gmm', 'trpo xla', 'trpo roboschool', 'trpo 3 processes', 'a2c 2 games', 'a2c flow', 'acktr gmm',
-        'acktr_cont gmm', 'acktr_cont flow')  # the rest has the same kinds of state
+# the rest has the same kinds of state
+QUICK = ('trpo', 'trpo 3 native', 'trpo gymnasium', 'trpo flow', 'trpo rllab', 'trpo classic', 'a2c', 'a2c 3 lstm',
+         'acktr', 'acktr 3', 'acktr_cont', 'ppo2', 'ppo2 3 native', 'ppo2 3 lstm')
 
 
-@pytest.mark.parametrize('case', [pytest.param(case, marks=pytest.mark.slow if case in SLOW else ()) for case in CASES])
+@pytest.mark.parametrize('case', [
+    pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES])
 def test_a_run_that_goes_on_is_the_run_that_never_stopped(case, tmp_path):
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
     expected = result(whole, train(whole, CASES[case]))
@@ -136,12 +161,51 @@ if __name__ == '__main__':  # not in the processes of environments
 @pytest.mark.parametrize('cases', [
     pytest.param(cases, marks=pytest.mark.slow if len(cases) > 1 else (), id=', '.join(cases)) for cases in (
         ['trpo 3 native'], ['trpo', 'trpo gmm', 'trpo flow'], ['trpo gymnasium', 'a2c', 'a2c 3 lstm', 'a2c flow'],
-        ['acktr', 'acktr 3', 'acktr gmm'], ['acktr_cont', 'acktr_cont gmm', 'acktr_cont flow'])])
+        ['ppo2', 'ppo2 3 native', 'ppo2 3 lstm', 'ppo2 gmm'], ['acktr', 'acktr 3', 'acktr gmm'],
+        ['acktr', 'acktr 3', 'acktr gmm'], ['acktr_cont', 'acktr_cont gmm', 'acktr_cont flow'],
+        ['trpo 3 gmm', 'trpo 3 flow', 'trpo 3 processes'], ['a2c 3', 'a2c gmm', 'a2c 3 gmm', 'a2c 3 flow'],
+        ['acktr 3 gmm', 'acktr flow', 'acktr 3 flow'])])
 def test_two_ranks_go_on_as_if_they_had_never_stopped(cases, mpirun, tmp_path):
     process = mpirun(2, ON_TWO_RANKS, os.path.dirname(__file__), tmp_path, *cases, timeout=600)
     assert process.returncode == 0, process.stderr[-3000:]
     for case in cases:
         assert {f'the same on rank {rank}: {case}' in process.stdout for rank in range(2)} == {True}
+
+
+# ---------------------------------------------------------------- the same seed
+
+DIGESTS = """
+import hashlib, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+import test_checkpoint as t
+from onpolicybaselines.common.mpi_world import rank, size
+
+def main():
+    for case in sys.argv[3:]:
+        options, folder = dict(t.CASES[case]), pathlib.Path(sys.argv[2]) / case
+        options['total_timesteps'] *= size()
+        table, episodes, arrays = t.result(folder, t.train(folder, options))
+        parts = [table, {k: v for k, v in episodes.items() if k.startswith(f'{rank()}.')}, arrays]
+        (folder / f'{rank()}.digest').write_text(hashlib.sha256(repr(parts).encode()).hexdigest())
+
+if __name__ == '__main__':  # not in the processes of environments
+    main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize('ranks', [1, 2])
+@pytest.mark.parametrize('alg', [*LEARN, 'games'])
+def test_the_same_seed_gives_the_same_bits(alg, ranks, mpirun, tmp_path):
+    """In other processes, where even the order of sets is another."""
+    cases = [case for case in CASES if ('games' if 'game' in case else CASES[case]['alg']) == alg]
+    for name in ('one', 'other'):
+        process = mpirun(ranks, DIGESTS, os.path.dirname(__file__), tmp_path / name, *cases, timeout=1800)
+        assert process.returncode == 0, process.stderr[-3000:]
+    one, other = ({(path.parent.name, path.name): path.read_text() for path in (tmp_path / name).glob('*/*.digest')}
+                  for name in ('one', 'other'))
+    assert one == other and len(one) == ranks * len(cases)
 
 
 # ---------------------------------------------------------------- the files
@@ -222,6 +286,15 @@ def test_a_disk_that_is_full_is_a_line_and_training_goes_on(tmp_path):
     assert len((tmp_path / 'progress.csv').read_text().splitlines()) == 6 and names(tmp_path) == []
 
 
+@pytest.mark.parametrize('name, lines', [('0.monitor.csv', 2), ('progress.csv', 2), ('progress.csv', 0)])
+def test_logs_that_lost_lines_are_named(name, lines, tmp_path):
+    stopped(tmp_path, SHORT, 3, interval=1)
+    kept = (tmp_path / name).read_text().splitlines(keepends=True)[:lines]
+    (tmp_path / name).write_text(''.join(kept))
+    with pytest.raises(UsageError, match=f'{name} has .*, and had .* at the checkpoint'):
+        train(tmp_path, SHORT, resume=True)
+
+
 # ---------------------------------------------------------------- another run
 
 @pytest.mark.parametrize('change, fault', [
@@ -260,6 +333,59 @@ def test_what_the_length_of_a_run_decides_stays(tmp_path):
     assert "xla=fit" in (whole / 'log.txt').read_text()
     stopped(whole, {**options, 'total_timesteps': 96 * 310}, 3, resume=True)
     assert 'xla=fit\n' in (whole / 'log.txt').read_text() and 'fvp' not in (whole / 'log.txt').read_text()
+
+
+# ---------------------------------------------------------------- environments and networks of one's own
+
+class Walk(gym.Env):
+    """A random walk of 20 steps, in plain Python."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,))
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.path = [0.]
+        return np.float32([0, 0]), {}
+
+    def step(self, action):
+        self.path.append(self.path[-1] + self.np_random.normal(action))
+        return np.float32(self.path[-2:]), self.path[-1], len(self.path) > 20, False, {}
+
+
+def wrapped():
+    """In wrappers of gymnasium's that remember or draw."""
+    env = gym.wrappers.TimeLimit(gym.wrappers.StickyAction(Walk(), 0.25), 15)
+    env = gym.wrappers.NormalizeObservation(env)
+    env = gym.wrappers.FrameStackObservation(gym.wrappers.NormalizeReward(env), 3)
+    return gym.wrappers.TimeAwareObservation(gym.wrappers.FlattenObservation(env), flatten=True)
+
+
+@pytest.mark.parametrize('num_env', [1, 2])
+def test_python_in_wrappers_goes_on(num_env, tmp_path):
+    gym.register('Wrapped-v0', wrapped)
+    try:
+        case = {**SHORT, 'env': 'Wrapped-v0', 'num_env': num_env, 'dummy': True}  # processes do not know of it
+        expected = result(tmp_path / 'whole', train(tmp_path / 'whole', case))
+        stopped(tmp_path / 'parts', case, 5)
+        assert result(tmp_path / 'parts', train(tmp_path / 'parts', case, resume=True)) == expected
+    finally:
+        del gym.registry['Wrapped-v0']
+
+
+def test_dropout_does_not_go_on_exactly(tmp_path):
+    import tensorflow as tf
+
+    from onpolicybaselines.a2c.utils import fc
+
+    def network(x):
+        return tf.nn.dropout(fc(tf.cast(x, 'float32'), 'fc', nh=8), 0.5)
+
+    case = {**SHORT, 'network': network, 'num_hidden': None}
+    whole, again = (result(tmp_path / name, train(tmp_path / name, case)) for name in ('whole', 'again'))
+    assert whole == again
+    stopped(tmp_path / 'parts', case, 5)
+    assert result(tmp_path / 'parts', train(tmp_path / 'parts', case, resume=True)) != whole
 
 
 # ---------------------------------------------------------------- environments that hide their state

@@ -12,6 +12,7 @@ import pytest
 from onpolicybaselines import logger
 from onpolicybaselines.common.cmd_util import make_env, make_vec_env
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.seeds import environment_seed
 from onpolicybaselines.common.vec_env import DummyVecEnv, SubprocVecEnv, series
 from onpolicybaselines.common.wrappers import ClipActionsWrapper, RewardScaler
 
@@ -54,9 +55,12 @@ def test_same_seed_same_run(run_dir):
 
 
 def test_seeds_of_environments(run_dir):
-    """Environment i of a VecEnv is the i-th one on its own."""
-    np.testing.assert_array_equal(rollout(make(num_env=2, force_dummy=True, seed=5))[0][1], rollout(make(seed=6))[0][0])
-    np.testing.assert_array_equal(rollout(make(start_index=3))[0], rollout(make(seed=3))[0])
+    """The first has the run's; environment i of a VecEnv is the i-th one on its own; neighbouring runs share none."""
+    five, six = (rollout(make(num_env=2, force_dummy=True, seed=seed)) for seed in (5, 6))
+    np.testing.assert_array_equal(five[0][0], rollout(make(seed=5))[0][0])
+    np.testing.assert_array_equal(five[0][1], rollout(make(seed=5, start_index=1))[0][0])
+    np.testing.assert_array_equal(five[0][1], rollout(make(seed=environment_seed(5, 0, 1)))[0][0])
+    assert not np.array_equal(five[0][1], six[0][0])
     assert not equal(rollout(make(seed=None))[:1], rollout(make(seed=None))[:1])
 
 
@@ -79,7 +83,8 @@ def test_ranks_have_seeds_and_files_of_their_own(mpirun, tmp_path):
         *('%s.monitor.csv' % name for name in ('0.0', '0.1', '0', '1.0', '1.1', '1'))]
     with logger.scoped_configure(dir=str(tmp_path / 'single'), format_strs=[]):
         for num_env in (1, 2):
-            expected = [rollout(make('Pendulum-v1', num_env, seed, force_dummy=True), 0)[0] for seed in (7, 10007)]
+            expected = [np.concatenate([rollout(make('Pendulum-v1', 1, environment_seed(7, rank, i)), 0)[0]
+                                        for i in range(num_env)]) for rank in range(2)]
             found = [np.load(p) for p in tmp_path.glob('%d.*.npy' % num_env)]
             assert len(found) == 2  # the ranks' global seeds, from which the names were drawn, differ too
             if not np.array_equal(found[0], expected[0]):
@@ -201,7 +206,7 @@ def test_games_share_processes(run_dir, monkeypatch):
     monkeypatch.setattr(series, 'cores', lambda: 2)
     venv = make_vec_env('PongNoFrameskip-v4', 'atari', 4, 0)
     dummy = make_vec_env('PongNoFrameskip-v4', 'atari', 4, 0, force_dummy=True)
-    assert len(venv.venv.venv.processes) == 2
+    assert len(venv.venv.processes) == 2
     np.testing.assert_array_equal(venv.reset(), dummy.reset())
     for i in range(30):
         actions = (np.arange(4) + i) % 6

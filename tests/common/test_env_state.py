@@ -1,7 +1,9 @@
 """Environments go on from a state as if nothing had happened, in a fresh object, through JSON and arrays."""
 import collections
+import enum
 import io
 import json
+import random
 import threading
 
 import gymnasium as gym
@@ -129,6 +131,120 @@ def test_atari():
     assert same(run(other, actions[100:]), seen) and len(seen) > 5 * 400  # lives were lost
 
 
+# ---------------------------------------------------------------- what people write
+
+class Light(enum.Enum):
+    RED = 1
+    GREEN = 2
+
+
+class Ball:
+    def __init__(self, x=0):
+        self.x = x
+
+    def move(self):
+        self.x += 1
+        return self.x
+
+
+class Slots:
+    __slots__ = ('x', '__dict__')
+
+
+class Written(gym.Env):
+    """An environment that begins, moves and is read by functions of itself."""
+
+    def __init__(self, begin, move, read):
+        self.begin, self.move, self.read = begin, move, read
+        begin(self)
+
+
+def put(**attributes):
+    return lambda env: vars(env).update({name: make() for name, make in attributes.items()})
+
+
+def begin_shared(env):
+    env.state = np.zeros(4)
+    env.position, env.other = env.state[::-2], env.state
+    env.parts = {'velocity': env.state[1:].reshape(3, 1)}
+
+
+def move_shared(env):
+    env.state += 1
+    env.position += 2
+
+
+def choose_next(env):
+    env.turn = (env.turn + 1) % 3
+    env.chosen = env.balls[env.turn]
+    env.chosen.move()
+
+
+def begin_balls(env):
+    env.balls, env.turn = [Ball(), Ball(), Ball()], 0
+    env.chosen = env.balls[0]
+
+
+def begin_ring(env):
+    env.ring = Ball(Ball())
+    env.ring.x.x = env.ring
+
+
+WRITTEN = {
+    'random': (put(dice=lambda: random.Random(0)), lambda env: env.dice.gauss(0, 1), lambda env: env.dice.random()),
+    'enum': (put(light=lambda: None), lambda env: vars(env).update(
+        light=Light.GREEN if env.light is Light.RED else Light.RED), lambda env: env.light),
+    'bytes': (put(tape=bytes), lambda env: vars(env).update(tape=env.tape + b'1'), lambda env: env.tape),
+    'complex': (put(z=complex), lambda env: vars(env).update(z=env.z + 1j), lambda env: env.z),
+    'range': (put(left=lambda: range(20)), lambda env: vars(env).update(left=env.left[1:]), lambda env: env.left),
+    'memory in two places': (begin_shared, move_shared, lambda env: (
+        env.state.tolist(), env.position.tolist(), env.other.tolist(), env.parts['velocity'].tolist())),
+    'one of several': (begin_balls, choose_next, lambda env: ([ball.x for ball in env.balls], env.chosen.x)),
+    'come later': (put(balls=list, ball=lambda: None), lambda env: (
+        env.balls.append(Ball(1)), env.balls[0].move(), vars(env).update(ball=Ball(len(env.balls)))),
+        lambda env: ([ball.x for ball in env.balls], env.ball.x)),
+    'in itself': (begin_ring, lambda env: None, lambda env: env.ring.x.x is env.ring),
+    'method': (put(opponent=lambda: Ball().move), lambda env: env.opponent(), lambda env: env.opponent()),
+    'memory in columns': (put(a=lambda: np.zeros((2, 3), order='F')), lambda env: vars(env).update(
+        a=np.asfortranarray(env.a + 1)), lambda env: (env.a.strides, env.a.tolist())),
+}
+
+
+@pytest.mark.parametrize('name', WRITTEN)
+def test_what_people_write_goes_on(name):
+    begin, move, read = WRITTEN[name]
+    env, other = Written(begin, move, read), Written(begin, move, read)
+    for _ in range(5):
+        move(env)
+    set_env_state(other, through_a_file(env_state(env)))
+    for _ in range(5):
+        assert read(other) == read(env)
+        move(env)
+        move(other)
+
+
+def test_a_constant_that_has_become_another_is_noticed():
+    env, other = (Written(put(f=lambda: max), *[None] * 2) for _ in range(2))
+    env.f = min
+    with pytest.raises(ValueError, match='f was min and is max'):
+        set_env_state(other, env_state(env))
+
+
+class Closing(Ball):
+    def __del__(self):
+        pass
+
+
+@pytest.mark.parametrize('name', ['os.system', 'no.such.thing', 'gymnasium.core.Env', f'{__name__}.Closing'])
+def test_a_file_makes_plain_objects_only(name):
+    env, other = (Written(put(ball=lambda: None), *[None] * 2) for _ in range(2))
+    env.ball = Ball()
+    state = env_state(env)
+    state['attributes']['ball']['type'] = name
+    with pytest.raises(ValueError, match='does not fit'):
+        set_env_state(other, state)
+
+
 # ---------------------------------------------------------------- vectorized
 
 def thunk(env_id, seed, steps=60):
@@ -226,8 +342,8 @@ class Hidden(gym.Env):
 
     observation_space = action_space = gym.spaces.Discrete(2)
 
-    def __init__(self, part=None):
-        self.part = part() if part else self
+    def __init__(self, part):
+        self.part = part()
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -242,7 +358,7 @@ class Grown(list):
 
 
 @pytest.mark.parametrize('part', [threading.Lock, lambda: io.StringIO(), Grown, lambda: iter([1]), lambda: {(1, 2): 3},
-                                  lambda: np.array([{}]), lambda: [[threading.Lock()]], None])
+                                  lambda: np.array([{}]), lambda: [[threading.Lock()]], Slots])
 def test_what_hides_its_state_is_named(part):
     env = gym.Wrapper(Hidden(part))
     with pytest.raises(NoStateError, match=r'the state of Wrapper\.env\.part(\[0\]\[0\])? cannot be taken'):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.files import read_arrays, write_arrays
+from onpolicybaselines.common.files import check_fits, read_arrays, write_arrays
 
 ARRAYS = {'pi/w': np.arange(6.).reshape(2, 3), 'vf/b': np.float32([1.5]), 'ob_rms/count': np.array(3),
           'empty': np.zeros((0, 2))}
@@ -198,3 +198,13 @@ def test_damaged_files_are_refused_or_read_right(path):
             np.testing.assert_array_equal(value, np.arange(4.))
         assert meta == {'b': 1}
     assert survived < len(whole) / 2
+
+
+@pytest.mark.parametrize(('name', 'value', 'fault'), [
+    ('pi/w', [1., np.nan], 'pi/w has numbers that are not finite'), ('pi/w', [1., -np.inf], 'not finite'),
+    ('ob_rms/count', -1., 'ob_rms/count is negative'), ('obfilter/n', -3, 'obfilter/n is negative'),
+    ('obfilter/S', [1., -2.], 'obfilter/S is negative')])
+def test_models_with_numbers_that_no_run_leaves_are_refused(name, value, fault):
+    arrays = {'pi/w': np.ones(2), 'ob_rms/count': np.array(1.), name: np.array(value)}
+    with pytest.raises(UsageError, match=f"^'model.npz' is damaged: .*{fault}"):
+        check_fits('model.npz', {}, arrays, arrays)

@@ -476,9 +476,36 @@ def test_save_and_load(envs, name, policy, dtype, tmp_path):
     if hasattr(saved, 'ob_rms'):
         more = batch(env, 20, seed=6)
         for pi in (saved, loaded):
-            pi.ob_rms.update(more)  # the sums go on where they were
+            pi.ob_rms.update(more)  # the statistics go on where they were
         np.testing.assert_array_equal(saved.ob_rms.mean, loaded.ob_rms.mean)
         np.testing.assert_array_equal(saved.ob_rms.std, loaded.ob_rms.std)
+
+
+def test_what_a_policy_sees_of_an_offset_is_right(envs):
+    """In float32, whose step at 1e4 is 1e-3."""
+    x = 1e4 + np.random.default_rng(0).standard_normal((2000, 11))
+    pi = make(envs['hopper'], normalize=True)
+    for rows in np.split(x, 20):
+        pi.ob_rms.update(rows)
+    y = np.clip((x - x.mean(axis=0)) / x.std(axis=0), -5, 5)
+    np.testing.assert_allclose(pi.encoded(x), y, atol=2e-3)
+    with pi._store.as_default():
+        np.testing.assert_allclose(pi._encode(tf.constant(x, tf.float32)), y, atol=2e-3)
+
+
+def test_files_of_earlier_revisions_have_sums_for_a_filter(envs, tmp_path):
+    path = str(tmp_path / 'model.npz')
+    pi = make(envs['hopper'], normalize=True)
+    pi.ob_rms.update(batch(envs['hopper'], 20, seed=5) * 3 + 1)
+    arrays = pi.arrays()
+    mean, var, count = (arrays.pop(f'ob_rms/{name}') for name in ('mean', 'var', 'count'))
+    sums = {'ob_rms/sum': mean * count, 'ob_rms/sumsq': (var + mean**2) * count, 'ob_rms/count': count}
+    tf_util.save_variables(path, {**arrays, **sums}, {'spec': pi.spec})
+    for load in (lambda pi: pi.load(path), lambda pi: pi.set_state({**pi.state(), 'arrays': {**arrays, **sums}})):
+        loaded = make(envs['hopper'], normalize=True, seed=1)
+        load(loaded)
+        np.testing.assert_allclose(loaded.ob_rms.mean, mean, rtol=1e-6)
+        np.testing.assert_allclose(loaded.ob_rms.std, np.sqrt(np.maximum(var, 1e-2)), rtol=1e-6)
 
 
 @pytest.mark.parametrize('name, policy', CASES)
@@ -565,7 +592,7 @@ def assert_load_changes_nothing(pi, path):
     ({'num_layers': 3}, 'pi/mlp_fc2/w'),
     ({'num_layers': 1}, 'pi/mlp_fc1/w'),
     ({'policy': 'flow'}, 'pi/mlp_fc0/w'),
-    ({'normalize': False}, 'ob_rms/sum'),
+    ({'normalize': False}, 'ob_rms/mean'),
     ({'value_network': 'shared'}, 'vf/mlp_fc0/w'),
     ({'fixed_logstd': True}, 'pi/logstd'),
     ({'state_dependent_std': True}, 'pi/logstd'),
@@ -596,7 +623,7 @@ def test_tampered_file_is_refused(envs, damage, tmp_path):
     elif damage == 'more':
         arrays['pi/more'] = np.ones(2)
     else:
-        name = 'ob_rms/sumsq' if 'filter' in damage else 'vf/b'  # the last, when all others are set
+        name = 'ob_rms/var' if 'filter' in damage else 'vf/b'  # the last, when all others are set
         arrays[name] = np.full(arrays[name].shape, 'x')
     np.savez(path, **arrays, __meta__=np.array(json.dumps(meta)))
     assert_load_changes_nothing(pi, path)

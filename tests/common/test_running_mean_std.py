@@ -35,6 +35,17 @@ def test_large_offset_costs_no_precision(dtype):
     assert rms.var == pytest.approx(x.astype('float64').var(), rel=1e-8)
 
 
+@pytest.mark.parametrize('count', [2, 100, 5000])
+def test_a_prior_far_off_does_not_widen_the_data(count):
+    """A ten thousandth of a sample at 0 makes the variance of a hundred at 1e4 a hundred times as large."""
+    x = 1e4 + np.random.default_rng(0).standard_normal((count, 16))
+    rms = RunningMeanStd(shape=())
+    for batch in x:
+        rms.update(batch)
+    assert rms.mean == pytest.approx(x.mean(), rel=1e-9)
+    assert np.sqrt(rms.var) == pytest.approx(x.std(), rel=1e-3)
+
+
 def test_empty_batch_changes_nothing():
     rms = RunningMeanStd(shape=(2,))
     rms.update(np.zeros((0, 2)))

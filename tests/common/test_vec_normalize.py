@@ -3,7 +3,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from onpolicybaselines.common.vec_env import DummyVecEnv, VecNormalize
+from onpolicybaselines.common.running_mean_std import RunningMeanStd
+from onpolicybaselines.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize, statistics
 
 GAMMA, EPSILON, COUNT = .9, 1e-8, 1e-4
 
@@ -126,3 +127,48 @@ def test_dict_observations_are_rejected():
     env.observation_space = gymnasium.spaces.Dict(image=ImageEnv.observation_space)
     with pytest.raises(ValueError, match='needs Box observations.*VecExtractDictObs'):
         VecNormalize(DummyVecEnv([lambda: env]))
+
+
+# ================================================================
+# What a policy has learned from
+# ================================================================
+
+def test_a_frozen_one_keeps_to_what_another_has_learned():
+    learned, env = VecNormalize(make_venv()), VecNormalize(make_venv())
+    learned.reset()
+    for _ in range(10):
+        learned.step(np.ones((2, 1)))
+    wrapped = VecMonitor(env)
+    assert statistics.normalizer_of(wrapped) is env and statistics.normalizer_of(env.venv) is None
+    statistics.freeze(wrapped, learned)
+    before = env.ob_rms.state(), env.ret_rms.state()
+    np.testing.assert_equal(before, (learned.ob_rms.state(), learned.ret_rms.state()))
+    raw = make_venv().reset()
+    expected = (raw - learned.ob_rms.mean) / np.sqrt(learned.ob_rms.var + 1e-8)
+    np.testing.assert_allclose(wrapped.reset(), np.clip(expected, -10, 10), rtol=1e-6)
+    wrapped.step(np.ones((2, 1)))
+    np.testing.assert_equal((env.ob_rms.state(), env.ret_rms.state()), before)
+    statistics.freeze(env.venv, learned)
+    statistics.freeze(env, None)  # nothing to do
+
+
+@pytest.mark.parametrize('parts', [{}, {'ob': False}, {'ret': False}, {'ob': False, 'ret': False}])
+def test_statistics_go_into_arrays_and_back(parts):
+    first, other = (VecNormalize(make_venv(), **parts) for _ in range(2))
+    first.reset()
+    first.step(np.ones((2, 1)))
+    arrays = statistics.arrays(first)
+    assert len(arrays) == 3 * (parts.get('ob', True) + parts.get('ret', True))
+    statistics.set_arrays(other, {'pi/w': np.zeros(1), **arrays})
+    np.testing.assert_equal(statistics.arrays(other), arrays)
+    assert statistics.arrays(None) == {}
+
+
+@pytest.mark.parametrize('samples', [np.array([[1.5, -2., np.pi]]), np.array([0.1])])
+def test_a_batch_of_one_is_taken_in_as_numpy_has_it_to_the_bit(samples):
+    fast, slow = (RunningMeanStd(shape=samples.shape[1:]) for _ in range(2))
+    for i in range(5):
+        x = samples * (i + 1) / 3
+        fast.update(x)
+        slow.update_from_moments(np.mean(x, axis=0), np.var(x, axis=0), 1)
+        np.testing.assert_equal(fast.state(), slow.state())

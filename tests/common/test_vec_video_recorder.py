@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from onpolicybaselines.common.vec_env import DummyVecEnv, ShmemVecEnv, SubprocVecEnv, VecVideoRecorder
+from onpolicybaselines.common.vec_env import DummyVecEnv, ShmemVecEnv, SubprocVecEnv, VecMonitor, VecVideoRecorder
 
 imageio = pytest.importorskip('imageio.v2')
 imageio_ffmpeg = pytest.importorskip('imageio_ffmpeg')
@@ -81,6 +81,26 @@ def test_reset_starts_a_new_video(tmp_path):
             env.step([0])
     env.close()
     assert [len(frames_of(p)[0]) for p in sorted(glob.glob(str(tmp_path / '*.mp4')))] == [4, 4]
+
+
+def test_goes_on_from_a_state_without_the_film_that_was_under_way(tmp_path):
+    """Taken in the middle of a film; the other one's own, begun at its reset, ends."""
+    def make(folder):
+        return VecVideoRecorder(VecMonitor(DummyVecEnv([LampEnv])), str(tmp_path / folder),
+                                record_video_trigger=lambda step: step == 7, video_length=2)
+    env, fresh, begun = make('one'), make('fresh'), make('begun')
+    env.reset()
+    env.step([0])
+    state = env.state()
+    begun.reset()
+    for other in (fresh, begun):
+        other.set_state(state)
+        for t in range(2, 12):
+            assert other.step([0])[0] == t
+        other.close()
+    env.close()
+    assert {folder: [(p.name[-10:-4], len(frames_of(str(p))[0])) for p in sorted((tmp_path / folder).glob('*.mp4'))]
+            for folder in ('fresh', 'begun')} == {'fresh': [('000007', 3)], 'begun': [('000000', 1), ('000007', 3)]}
 
 
 def test_render_mode_is_needed(tmp_path):

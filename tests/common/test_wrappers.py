@@ -220,9 +220,23 @@ def test_atari_in_processes_equals_dummy(atari):
                 np.testing.assert_array_equal(a, b)
 
 
-def test_atari_id_must_not_skip_frames(atari):
-    with pytest.raises(UsageError, match="PongNoFrameskip-v4', got 'ALE/Pong-v5'"):
-        atari.make_atari('ALE/Pong-v5')
+@pytest.mark.parametrize(('env_id', 'repeats'), [('ALE/Pong-v5', .25), ('PongNoFrameskip-v4', 0), ('Pong-v4', 0)])
+def test_atari_ids_differ_in_repeated_actions_only(atari, env_id, repeats):
+    env = atari.make_atari(env_id)
+    env.reset(seed=0)
+    ale = env.unwrapped.ale
+    frames = [ale.getEpisodeFrameNumber()]
+    for action in (2, 3, 2):
+        env.step(action)
+        frames.append(ale.getEpisodeFrameNumber())
+    assert list(np.diff(frames)) == [4, 4, 4] and env.action_space.n == 6
+    assert ale.getFloat('repeat_action_probability') == repeats
+    env.close()
+
+
+def test_atari_takes_games_only(atari):
+    with pytest.raises(UsageError, match="games of ale-py, such as 'ALE/Pong-v5' .*, got 'CartPole-v1'"):
+        atari.make_atari('CartPole-v1')
 
 
 def test_missing_ale_py(monkeypatch):

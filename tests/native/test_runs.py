@@ -26,7 +26,7 @@ def train(folder, *words):
         run.main(['run', '--seed=1', f'--log_path={folder}', f'--save_path={folder}/model.npz', *words])
     arrays, _ = load_variables(str(folder / 'model.npz'))
     return {
-        'progress': [{k: v for k, v in row.items() if k not in ('TimeElapsed', 'fps')}
+        'progress': [{k: v for k, v in row.items() if k not in ('TimeElapsed', 'fps', 'misc/time_elapsed')}
                      for row in rows(folder / 'progress.csv')],
         'monitor': {path.name: [(row['r'], row['l']) for row in rows(path)] for path in folder.glob('*.monitor.csv')},
         'arrays': {name: array.tolist() for name, array in arrays.items()},
@@ -44,6 +44,7 @@ def rows(path):
     ('--alg=trpo_mpi', '--env=Reacher-v5', '--policy=gmm', '--num_timesteps=1000', '--timesteps_per_batch=500'),
     ('--alg=a2c', '--env=Walker2d-v5', '--num_env=2', '--num_timesteps=3000', '--reward_scale=0.1'),
     ('--alg=acktr_cont', '--env=rllab/Hopper-v0', '--num_timesteps=3000', '--timesteps_per_batch=500'),
+    ('--alg=ppo2', '--env=Hopper-v5', '--num_env=2', '--num_timesteps=1536', '--nsteps=256', '--noptepochs=1'),
 ], ids=' '.join)
 def test_same_run_with_and_without(words, tmp_path):
     """progress.csv, monitor files and the model, to the last digit."""

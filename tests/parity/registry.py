@@ -9,6 +9,7 @@ STAGES_OF = {
     'mpi_adam': 'stages_mpi_adam',
     'trpo_gaussian': 'stages_trpo_gaussian',
     'trpo_flow': 'stages_trpo_flow',
+    'ppo2': 'stages_ppo2',
     'gmm': 'stages_gmm',
     'kfac_gated': 'stages_kfac',
     'kfac': 'stages_kfac',

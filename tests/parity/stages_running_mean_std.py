@@ -21,7 +21,7 @@ def states(trace):
     out = {}
 
     def keep(batch):
-        out['mpi', batch] = {'mean': mpi.mean.numpy(), 'std': mpi.std.numpy(), **mpi.state()}
+        out['mpi', batch] = sums(mpi.state()) | {'mean': mpi.mean.numpy(), 'std': mpi.std.numpy()}
         out['np', batch] = {'mean': local.mean, 'var': local.var, 'count': local.count}
 
     keep('init')
@@ -30,6 +30,12 @@ def states(trace):
         local.update(trace[f'x{batch}'])
         keep(batch)
     return out
+
+
+def sums(state):
+    """The sums that upstream keeps, from count, mean and variance."""
+    mean, count = state['mean'], state['count']
+    return {'sum': mean * count, 'sumsq': (state['var'] + np.square(mean)) * count, 'count': count}
 
 
 @functools.cache

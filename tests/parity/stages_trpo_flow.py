@@ -12,6 +12,7 @@ from exact.arithmetic import named
 from exact.networks import Pass, observed
 from harness import Stages, compiled_once, computed_once, iterations
 from noise import measured
+from stages_running_mean_std import sums
 
 from onpolicybaselines.trpo_mpi.losses import make_functions
 
@@ -177,7 +178,7 @@ def filter_update(trace, part):
     answers = measured(lambda ob, **old: dict(zip(names, returns.sums(ob, tuple(old.values())), strict=True)),
                        {'ob': part['ob'].astype('float64'), **before}, rows=('ob',), precision='float64')
     for which in ('pi', 'oldpi'):
-        for name, value in port.pi.ob_rms.state().items():
+        for name, value in sums(port.pi.ob_rms.state()).items():
             yield value, part[f'update_{which}_rms_{name}'], answers[name]
 
 

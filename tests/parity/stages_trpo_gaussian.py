@@ -1,6 +1,7 @@
 """trpo_gaussian.npz: whole iterations of upstream's TRPO with a Gaussian policy."""
 import stages_trpo as trpo
 from harness import Stages, iterations
+from stages_running_mean_std import sums
 
 from onpolicybaselines.common.mpi_running_mean_std import RunningMeanStd
 
@@ -13,7 +14,7 @@ def filter_sums(trace, part):
     """Upstream's loop looks for the filter under a wrong name, so it stays as it was made."""
     initial = RunningMeanStd(shape=part['ob'].shape[1:])
     for which in ('pi', 'oldpi'):
-        for name, value in initial.state().items():
+        for name, value in sums(initial.state()).items():
             yield value, part[f'{which}_rms_{name}']
 
 

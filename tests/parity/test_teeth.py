@@ -94,6 +94,30 @@ def uncorrected_fit(original):
     return minimize
 
 
+def uncorrected_step(original):
+    """As `uncorrected_adam`, of the Adam that is compiled into an update."""
+    def update(self, function, learning_rate, *args):
+        t = self.t + 1
+        return original(self, function, learning_rate * (1 - self.beta1 ** t) / np.sqrt(1 - self.beta2 ** t), *args)
+    return update
+
+
+def never_clipped(original):
+    return lambda self, grads, step, clip_norm=None: original(self, grads, step)
+
+
+def advantages_by_sample_deviation(original):
+    def minibatch(self, cliprange, obs, *arrays):
+        out = original(self, cliprange, obs, *arrays)
+        out[3] = out[3] * np.float32(np.sqrt((len(obs) - 1) / len(obs)))
+        return out
+    return minibatch
+
+
+def wider_clipping(original):
+    return lambda self, cliprange, *arrays: original(self, cliprange * 1.01, *arrays)
+
+
 def inner_epsilon(original):
     """epsilon is added to v, not to its root."""
     def update(self, grad, stepsize):
@@ -147,11 +171,11 @@ def other_epsilon(original):
 
 
 def with_sample_variance(original):
-    def incfiltparams(self, *args):
-        original(self, *args)
-        n = max(float(self._count), 1.5)
+    def assign(self):
+        original(self)
+        n = max(float(self._moments.count), 1.5)
         self.std.assign(self.std * np.float32(np.sqrt(n / (n - 1))))
-    return incfiltparams
+    return assign
 
 
 def half_of_logstd(original):
@@ -317,7 +341,7 @@ FAULTS = [
     Fault('another initial count', 'common.mpi_running_mean_std:RunningMeanStd.__init__',
           lambda original: lambda self, epsilon=1e-3, shape=(): original(self, epsilon, shape), 'running_mean_std',
           ['mpi: sums and count'], '0'),
-    Fault('n - 1 for n in the variance', 'common.mpi_running_mean_std:RunningMeanStd.incfiltparams',
+    Fault('n - 1 for n in the variance', 'common.mpi_running_mean_std:RunningMeanStd._assign',
           with_sample_variance, 'running_mean_std', ['mpi: mean and std'], '2'),
     Fault('n - 1 for n in the batch variance', 'common.running_mean_std:RunningMeanStd.update_from_moments',
           lambda original: lambda self, mean, var, n: original(self, mean, var * n / max(n - 1, 1), n),
@@ -332,7 +356,7 @@ FAULTS = [
     Fault('another initial count', 'common.mpi_running_mean_std:RunningMeanStd.__init__',
           lambda original: lambda self, epsilon=1e-3, shape=(): original(self, epsilon, shape), 'trpo_gaussian',
           ['filter: sums and count'], 'it0'),
-    Fault('epsilon added to the standard deviation', 'common.mpi_running_mean_std:RunningMeanStd.incfiltparams',
+    Fault('epsilon added to the standard deviation', 'common.mpi_running_mean_std:RunningMeanStd._assign',
           result(lambda _, rms, *args: rms.std.assign(rms.std + 1e-5)), 'trpo_gaussian',
           ['filter: mean and std', 'value predictions', 'gradient', 'Fisher-vector products: probes',
            'value fit: first gradient', 'value fit: last gradient'], 'it0'),
@@ -384,6 +408,23 @@ FAULTS = [
           'trpo_flow', ['lm and expected improvement', 'full step', 'policy change'], 'it0'),
     Fault('an observation left out', 'common.mpi_running_mean_std:RunningMeanStd.update', another_row, 'trpo_flow',
           ['filter: update'], 'it0'),
+    # PPO
+    Fault('n - 1 for n in the standard deviation', 'ppo2.model:Model.minibatch', advantages_by_sample_deviation, 'ppo2',
+          ['advantages', 'losses, KL, clip fraction', 'gradient'], 'case1'),
+    Fault('clipping range + 1 %', 'ppo2.model:Model.minibatch', wider_clipping, 'ppo2', ['losses, KL, clip fraction'],
+          'case1'),
+    Fault('a log-determinant left out', DISTRIBUTIONS + 'DiagGaussianPd.neglogp', without_logdet, 'ppo2',
+          ['means, probabilities, values', 'losses, KL, clip fraction', 'gradient'], 'case1', compiled=True),
+    Fault('entropy with a weight of 1e-3', 'ppo2.model:Model.__init__', argument(ent_coef=lambda c: c + 1e-3), 'ppo2',
+          ['gradient', 'all updates in a row'], 'case1', compiled=True),
+    Fault('weight of the value loss + 1 %', 'ppo2.model:Model.__init__', argument(vf_coef=lambda c: c * 1.01), 'ppo2',
+          ['gradient', 'gradient: norm'], 'case1', compiled=True),
+    Fault('a gradient of any length', 'common.adam:AdamOptimizer.apply_gradients', never_clipped, 'ppo2',
+          ['Adam: moments'], 'case1', compiled=True),
+    Fault('epsilon 1e-8', 'common.adam:AdamOptimizer.__init__', argument(epsilon=lambda e: 1e-8), 'ppo2',
+          ['parameters after', 'change of the parameters', 'all updates in a row'], 'case0', compiled=True),
+    Fault('Adam without bias correction', 'common.adam:AdamOptimizer.update', uncorrected_step, 'ppo2',
+          ['parameters after', 'change of the parameters', 'all updates in a row'], 'case1'),
     # K-FAC
     Fault('n - 1 for n in the factors', 'acktr.kfac_blocks:second_moment', one_sample_less, 'kfac_gated',
           ['factors of one batch', 'running averages', 'eigenvalues', 'preconditioned gradients'], 'pi'),
@@ -437,8 +478,8 @@ FAULTS = [
           ['policy: factors', 'policy: eigenvalues'], 'it1', slow=True),
 ]
 
-# a check of the traces themselves
-WITHOUT = {('stages_trpo_flow', 'entries without effect')}
+# checks of the traces themselves
+WITHOUT = {('stages_ppo2', 'parameters by name'), ('stages_trpo_flow', 'entries without effect')}
 
 
 def originals(where):

@@ -1,4 +1,5 @@
 """Runs of the command line that are ended from outside, and go on."""
+import contextlib
 import csv
 import os
 import random
@@ -10,9 +11,10 @@ import time
 
 import pytest
 
-from onpolicybaselines.common.files import read_arrays
+from onpolicybaselines.common.checkpoint import found
+from onpolicybaselines.common.files import TEMPORARY, read_arrays
 
-TIMES = ('TimeElapsed', 'fps')
+TIMES = ('TimeElapsed', 'fps', 'misc/time_elapsed')
 OPTIONS = {
     'trpo_mpi': ['--env=Hopper-v5', '--policy=flow', '--flow_layers=1', '--flow_units=4', '--timesteps_per_batch=64',
                  '--num_timesteps=3840'],
@@ -41,12 +43,12 @@ def finish(process, timeout=300):
     return process.returncode, err
 
 
-def until(condition, process, timeout=200):
+def until(condition, process, timeout=200, pause=0.005):
     """Whether the condition came true while the process lived."""
     end = time.monotonic() + timeout
     while not condition() and process.poll() is None:
         assert time.monotonic() < end
-        time.sleep(0.005)
+        time.sleep(pause)
     return process.poll() is None
 
 
@@ -89,31 +91,45 @@ def test_a_signal_at_the_start_ends_with_one_line(tmp_path):
     assert code == 143 and err == 'SIGTERM: ended\n', err
 
 
-def kill_and_resume(folder, alg, ranks, np_random):
-    """Kill the run, or one of its ranks, at a random moment; whether it went on to its end by itself."""
-    words = [*OPTIONS[alg], '--seed=1', '--checkpoint_interval=2', f'--log_path={folder}']
-    process = start(ranks, *words, '--resume')
-    if np_random.random() < 0.3:  # while a checkpoint is being written
-        wanted = np_random.randrange(20)
-        seen = 0
+def kill_and_resume(folder, alg, ranks, seconds, np_random):
+    """Go on with the run, and kill it, or one of its ranks: at a random moment of so many seconds, or, None, while a
+    checkpoint is being written. Returns the number of updates of the last checkpoint and whether a file was half
+    written; None if the run ended before."""
+    checkpoints = folder / 'checkpoints'
+    before = _half_written(checkpoints)
+    process = start(ranks, *goes_on(alg, folder))
+    victims = [process.pid]
+    if ranks > 1:  # to be known in advance: a checkpoint is written in milliseconds
+        assert until(lambda: len(_ranks_of(process.pid)) == ranks, process)
+        victims = _ranks_of(process.pid)
+    if seconds is None:
+        wanted, seen = np_random.randrange(1, 6), set()
 
         def now():
-            nonlocal seen
-            names = os.listdir(folder / 'checkpoints') if (folder / 'checkpoints').exists() else []
-            seen += any(name.endswith('.tmp') for name in names)
-            return seen > wanted
+            seen.update(_half_written(checkpoints) - before)
+            return len(seen) >= wanted
     else:
-        moment = time.monotonic() + np_random.uniform(2, 12)
+        moment = time.monotonic() + np_random.uniform(0, seconds)
 
         def now():
             return time.monotonic() > moment
-    if not until(now, process):
-        assert finish(process)[0] == 0
-        return True
-    victims = _ranks_of(process.pid) if ranks > 1 else [process.pid]
-    os.kill(np_random.choice(victims or [process.pid]), signal.SIGKILL)
+    if not until(now, process, pause=0.005 if seconds else 0.0002):
+        code, err = finish(process)
+        assert code == 0, err
+        return None
+    with contextlib.suppress(ProcessLookupError):  # a rank that has just ended
+        os.kill(np_random.choice(victims), signal.SIGKILL)
     finish(process)
-    return False
+    return max(found(checkpoints), default=0), bool(_half_written(checkpoints) - before)
+
+
+def goes_on(alg, folder):
+    """The words of the command that begins the run or goes on with it."""
+    return *OPTIONS[alg], '--seed=1', '--checkpoint_interval=2', f'--log_path={folder}', '--resume'
+
+
+def _half_written(folder):
+    return {name for name in os.listdir(folder) if name.endswith(TEMPORARY)} if folder.exists() else set()
 
 
 def _ranks_of(launcher):
@@ -130,18 +146,22 @@ def _ranks_of(launcher):
 
 
 def check_kills(tmp_path, alg, ranks, kills, seed):
+    """Every second kill is meant for the writing of a checkpoint, and one at least has to hit it."""
     np_random = random.Random(seed)
     whole, run = tmp_path / 'whole', tmp_path / 'run'
+    begun = time.monotonic()
     code, err = finish(start(ranks, *OPTIONS[alg], '--seed=1', f'--log_path={whole}'))
     assert code == 0, err
-    done = 0
-    while done < kills:
-        done += not kill_and_resume(run, alg, ranks, np_random)
-        if (run / 'model.npz').exists() and done < kills:  # it was faster: again from the beginning
+    seconds, killed = time.monotonic() - begun, []
+    while len(killed) < kills or not any(half for _, half in killed):
+        end = kill_and_resume(run, alg, ranks, seconds if len(killed) % 2 else None, np_random)
+        if end is not None:
+            killed.append(end)
+        else:  # it was faster: again from the beginning
             assert result(run) == result(whole)
             shutil.rmtree(run)
-    code, err = finish(start(ranks, *OPTIONS[alg], '--seed=1', '--checkpoint_interval=2', f'--log_path={run}',
-                             '--resume'))
+    print(f'{alg}, {ranks} ranks, {seconds:.0f} s: (last checkpoint, half written) at the kills: {killed}')
+    code, err = finish(start(ranks, *goes_on(alg, run)))
     assert code == 0, err
     assert result(run) == result(whole)
 
@@ -152,6 +172,7 @@ def test_killed_runs_go_on_exactly(alg, ranks, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize('ranks', [1, 2])
 @pytest.mark.parametrize('alg', OPTIONS)
 def test_fifty_killed_runs_go_on_exactly(alg, ranks, tmp_path):
@@ -172,6 +193,12 @@ def test_a_closed_stdout_is_one_line_and_the_model_is_saved(tmp_path):
     assert errors == ['cannot write to <stdout> (Broken pipe): the run goes on']
     assert len((tmp_path / 'run/progress.csv').read_text().splitlines()) == 21
     assert (tmp_path / 'run/model.npz').exists()
+
+
+def test_help_into_a_pipe_that_nobody_reads():
+    line = ' '.join([*command(1, ['--help']), '| true'])
+    process = subprocess.run(['bash', '-o', 'pipefail', '-c', line], text=True, capture_output=True)
+    assert (process.returncode, process.stderr) == (0, '')
 
 
 def test_a_full_disk_is_a_line_for_each_file_and_the_model_is_saved(tmp_path):

@@ -212,4 +212,4 @@ def test_another_number_of_ranks_is_refused(tmp_path, mpirun):
     code = "import sys; from onpolicybaselines import run; run.main(['run', *sys.argv[1:]])"
     process = mpirun(2, code, '--resume', f'--log_path={tmp_path}')
     assert process.returncode == 2
-    assert process.stderr.count('is of 1 MPI ranks, and goes on on as many, not 2') == 1
+    assert process.stderr.count('is of 1 MPI ranks, and goes on with as many, not 2') == 1

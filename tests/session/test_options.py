@@ -3,10 +3,13 @@ import argparse
 import inspect
 
 import gymnasium as gym
+import numpy as np
 import pytest
 
 from onpolicybaselines import run
 from onpolicybaselines.common.cmd_util import common_arg_parser
+from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.files import write_arrays
 from onpolicybaselines.common.keywords import sentences
 from onpolicybaselines.session import options
 from onpolicybaselines.session.start import ALGORITHMS
@@ -80,7 +83,6 @@ def test_options_of_a_run_are_those_of_its_network_and_policy():
 
 
 def test_a_loaded_model_says_what_it_is(tmp_path):
-    from onpolicybaselines.common.files import write_arrays
     path = str(tmp_path / 'model.npz')
     write_arrays(path, {}, {'spec': {'network': 'custom', 'policy': 'gmm', 'gmm_components': 3, 'num_layers': None}})
     assert options.chosen(arguments(f'--load_path={path}')) == {'policy': 'gmm', 'gmm_components': 3}
@@ -91,5 +93,32 @@ def test_a_loaded_model_says_what_it_is(tmp_path):
 @pytest.mark.parametrize('alg', ALGORITHMS)
 def test_get_learn_function(alg):
     assert run.get_learn_function(alg).__module__.endswith(f'.{alg}')
-    assert bool(run.get_learn_function_defaults(alg, 'mujoco')) == (alg in ('acktr', 'trpo_mpi'))
+    assert bool(run.get_learn_function_defaults(alg, 'mujoco')) == (alg in ('acktr', 'ppo2', 'trpo_mpi'))
     assert run.get_learn_function_defaults(alg, 'no such type') == {}
+
+
+def test_options_that_contradict_a_model_are_refused(tmp_path):
+    path = str(tmp_path / 'model.npz')
+    write_arrays(path, {'w': np.ones(1)}, {'spec': {'network': 'mlp', 'value_network': 'copy', 'policy': 'gaussian',
+                                                    'normalize_observations': True, 'activation': 'relu'}})
+
+    def check(*words, **extra):
+        options.check(arguments(f'--load_path={path}', *words), options.declared_learn('trpo_mpi'), {}, 'mlp', extra)
+    check()
+    check('--network=mlp', activation='relu', num_hidden=64, value_network='copy', gamma=0.9)
+    for words, extra, fault in [((), {'activation': 'tanh'}, 'activation is relu'), ((), {'num_hidden': 32}, 'is 64'),
+                                (('--network=lstm',), {}, 'network is mlp'), (('--policy=flow',), {}, 'is gaussian'),
+                                ((), {'value_network': 'shared'}, 'is copy'), ((), {'init_logstd': -1.}, 'is 0.0')]:
+        with pytest.raises(UsageError, match=fault):
+            check(*words, **extra)
+
+
+@pytest.mark.parametrize('spec', [{'network': 3}, {'network': ['mlp']}, {'policy': {}}, {'num_hidden': 'many'},
+                                  {'num_hidden': 2.5}, {'layer_norm': 1}, {'activation': 'conv2d'},
+                                  {'num_layers': -1}, {'num_layers': True}, {'num_hidden': 10**9}])
+def test_models_whose_description_is_damaged_are_refused(spec, tmp_path):
+    path = str(tmp_path / 'model.npz')
+    write_arrays(path, {'w': np.ones(1)}, {'spec': {'network': 'mlp', 'policy': 'gaussian', **spec}})
+    with pytest.raises(UsageError) as e:
+        options.check(arguments(f'--load_path={path}'), options.declared_learn('trpo_mpi'), {}, 'mlp', {})
+    assert '\n' not in str(e.value)

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines import logger
+from onpolicybaselines.bench.monitor import Monitor
+from onpolicybaselines.common.atari_wrappers import EpisodicLifeEnv
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.policies import build_policy
 from onpolicybaselines.common.state import generator_state, set_generator_state
@@ -184,6 +186,41 @@ def test_segments_value_the_end_of_time_limits_only():
     assert sorted(seg['ep_lens']) == [3, 3, 4, 4, 4, 4]
     np.testing.assert_array_equal(seg['nextvpred'][[0, 2]], 0)
     assert seg['nextvpred'][1] != 0
+
+
+class Game(Line):
+    """Four steps of reward 1; the first of two lives is lost at the second step."""
+
+    observation_space = gym.spaces.Box(-9, 9, (2,), np.float64)
+
+    @property
+    def ale(self):
+        return self
+
+    def lives(self):
+        return 2 if self.t < 2 else 1 if self.t < 4 else 0
+
+    def step(self, action):
+        ob, *_ = super().step(action)
+        return ob, 1., self.t == 4, False, {'lives': self.lives()}
+
+
+def test_games_are_counted_not_lives():
+    """Of three steps of the learner, as one that nobody sees follows a lost life; the Monitor inside counts that."""
+    def monitored(env):
+        return Monitor(env, None)
+    for inside, ret in ((monitored, 4), (gym.Wrapper, 3)):
+        _, (seg, other) = segments(DummyVecEnv([lambda inside=inside: EpisodicLifeEnv(inside(Game()))] * 2), 20, 2)
+        assert (seg['ep_rets'] + other['ep_rets'], seg['ep_lens'] + other['ep_lens']) == ([ret] * 12, [3] * 12)
+        assert seg['new'][:4].tolist() == [[1, 1], [0, 0], [1, 1], [1, 1]]  # for the learner lives are episodes
+    _, (seg,) = segments(DummyVecEnv([lambda: gym.wrappers.TimeLimit(Game(), 3)]), 9, 1)  # with a life left
+    assert seg['ep_lens'] == [3, 3, 3]
+
+    calls = []
+    trpo_mpi.learn(network='mlp', env=EpisodicLifeEnv(Monitor(Game(), None)), total_timesteps=0, max_episodes=4,
+                   timesteps_per_batch=9, seed=0, callback=lambda values, _: calls.append(dict(values)))
+    assert [call['episodes_so_far'] for call in calls] == [0, 3, 6]
+    assert list(calls[-1]['rewbuffer']) == [4] * 6
 
 
 def test_segments_go_on_from_their_state_and_that_of_environment_and_noise():

@@ -2,17 +2,25 @@
 from onpolicybaselines.common.keywords.choices import check_choice, nearest
 from onpolicybaselines.common.keywords.declared import constant, declared, registered, table
 from onpolicybaselines.common.keywords.ranges import (
+    Components,
+    Count,
     Finite,
     Fraction,
+    Layers,
     NonNegative,
     Normalized,
+    Pairs,
+    Passes,
     Positive,
     Range,
+    Repeats,
+    Width,
     check_ranges,
 )
 from onpolicybaselines.common.keywords.signatures import keywords_of, sentences, split_keywords
-from onpolicybaselines.common.keywords.values import describe, is_expressible, is_switch, parse_int, parse_value
+from onpolicybaselines.common.keywords.values import describe, fits, is_expressible, is_switch, parse_int, parse_value
 
-__all__ = ['check_choice', 'nearest', 'constant', 'declared', 'registered', 'table', 'Finite', 'Fraction',
-           'NonNegative', 'Normalized', 'Positive', 'Range', 'check_ranges', 'keywords_of', 'sentences',
-           'split_keywords', 'describe', 'is_expressible', 'is_switch', 'parse_int', 'parse_value']
+__all__ = ['check_choice', 'nearest', 'constant', 'declared', 'registered', 'table', 'Components', 'Count', 'Finite',
+           'Fraction', 'Layers', 'NonNegative', 'Normalized', 'Pairs', 'Passes', 'Positive', 'Range', 'Repeats',
+           'Width', 'check_ranges', 'fits', 'keywords_of', 'sentences', 'split_keywords', 'describe', 'is_expressible',
+           'is_switch', 'parse_int', 'parse_value']

@@ -1,5 +1,6 @@
 """What argparse is to do for the command line."""
 import argparse
+import math
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -15,17 +16,30 @@ class OneLineParser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def at_least(minimum: int) -> Callable[[str], int]:
-    """The type of an option that is a whole number of at least `minimum`."""
+def at_least(minimum: int, maximum: float = math.inf) -> Callable[[str], int]:
+    """The type of an option that is a whole number of at least `minimum`, and at most `maximum`."""
+    words = f'of at least {minimum}' if maximum == math.inf else f'from {minimum} to {maximum}'
+
     def count(text: str) -> int:
         try:
             value = parse_int(text)
         except ValueError:
             value = minimum - 1
-        if value < minimum:
-            raise argparse.ArgumentTypeError(f'expected a whole number of at least {minimum}, got {text!r}')
+        if not minimum <= value <= maximum:
+            raise argparse.ArgumentTypeError(f'expected a whole number {words}, got {text!r}')
         return value
     return count
+
+
+def factor(text: str) -> float:
+    """The type of an option that is a number, finite and not 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value or not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f'expected a finite number that is not 0, got {text!r}')
+    return value
 
 
 def switch(text: str) -> bool:

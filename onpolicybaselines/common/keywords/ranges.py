@@ -1,10 +1,13 @@
 """What values a parameter admits, in its annotation: Ranges of numbers, Literals."""
 import math
+import numbers
 import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
 
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords.choices import check_choice
@@ -20,16 +23,27 @@ class Range(NamedTuple):
 
     def admits(self, value: float) -> bool:
         """Whether `value` is in it; NaN is in none."""
+        value = value.item() if isinstance(value, np.generic) else value  # a float32 cannot be compared with `high`
         return self.low < value <= self.high or self.including and value == self.low
 
 
 UNIONS = (typing.Union, types.UnionType)
 T = TypeVar('T')
-Positive = Annotated[T, Range('be positive', 0, including=False)]
-NonNegative = Annotated[T, Range('not be negative', 0)]
-Finite = Annotated[T, Range('be finite', -math.inf, including=False, high=sys.float_info.max)]
+MAX = sys.float_info.max
+Positive = Annotated[T, Range('be positive, and finite', 0, including=False, high=MAX)]
+NonNegative = Annotated[T, Range('not be negative, nor infinite', 0, high=MAX)]
+Finite = Annotated[T, Range('be finite', -math.inf, including=False, high=MAX)]
 Fraction = Annotated[float, Range('lie between 0 and 1', 0, high=1)]
-Normalized = Annotated[int, Range('be at least 3: layer normalisation of fewer units leaves signs at most', 3)]
+# beyond these limits a run would not end, or not fit into memory
+Count = Annotated[int, Range('be positive, and at most 1e9', 1, high=1e9)]
+Repeats = Annotated[int, Range('be positive, and at most 10000', 1, high=10_000)]
+Passes = Annotated[int, Range('not be negative, and at most 10000', 0, high=10_000)]
+Layers = Annotated[int, Range('not be negative, and at most 64', 0, high=64)]
+Components = Annotated[int, Range('be positive, and at most 1000', 1, high=1000)]
+Pairs = Annotated[int, Range('be positive, and at most 32', 1, high=32)]
+Width = Annotated[int, Range('be positive, and at most 4096', 1, high=4096)]
+Normalized = Annotated[int, Range('be at least 3: layer normalisation of fewer units leaves signs at most; and at '
+                                  'most 4096', 3, high=4096)]
 
 
 def check_ranges(function: Callable, values: Mapping[str, Any]) -> None:
@@ -40,6 +54,8 @@ def check_ranges(function: Callable, values: Mapping[str, Any]) -> None:
         if name not in values or callable(value):
             continue
         for admitted in _ranges(annotation):
+            if not isinstance(value, (numbers.Real, np.generic, types.NoneType)):
+                raise UsageError(f'{name}={value!r} must be a number')
             if value is not None and not admitted.admits(value):
                 raise UsageError(f'{name}={value} must {admitted.words}')
         choices = _choices(annotation)

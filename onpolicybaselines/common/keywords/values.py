@@ -68,6 +68,25 @@ def _parse_as(text, kind):
     return value
 
 
+def fits(value: Any, annotation: Any) -> bool:
+    """Whether a value that was read from JSON, whose tuples are lists, is of the type `annotation`."""
+    return any(_is_json_of(value, kind) for kind in _alternatives(annotation))
+
+
+def _is_json_of(value, kind):
+    if typing.get_origin(kind) is typing.Literal:
+        return any(type(value) is type(choice) and value == choice for choice in typing.get_args(kind))
+    if kind is float:
+        return type(value) in (int, float)
+    if kind in (int, bool, str, type(None)):
+        return type(value) is kind
+    return _is_a(_tuples(value), kind)
+
+
+def _tuples(value):
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
 def _choose(text, values):
     if text not in values:
         raise ValueError(text)

@@ -1,108 +1,139 @@
-"""Environments in processes of their own, as the process has them."""
+"""Environments in processes of their own, as a process has them."""
 import multiprocessing.connection
 import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
+from gymnasium.vector.utils import batch_space
 
 from onpolicybaselines.common.env_state import env_state, set_env_state
+from onpolicybaselines.common.errors import EnvironmentFault
 from onpolicybaselines.common.state import State
-from onpolicybaselines.common.vec_env.rendering import render_env
-from onpolicybaselines.common.vec_env.steps import end_of_episode
+from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
+from onpolicybaselines.common.vec_env.vec_env import VecEnv
 
 
 class ChildError(str):
     """The traceback of an exception in a child process."""
 
 
-class ChildEnv(gymnasium.Wrapper):
-    """An environment in a child process: its infos and exceptions reach the parent unharmed.
+class Actions(gymnasium.Space):
+    """Actions of any kind: gymnasium takes those of a space it does not know as they are."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Actions)
+
+
+class ChildEnvs(gymnasium.Env):
+    """The `n` environments of a child process, as one that never ends: they reset themselves.
 
     AsyncVectorEnv merges infos into typed arrays, so types, fractions and ragged arrays are lost; and an exception
-    ends the child, or hangs the parent if it cannot be pickled. So an info travels in a tuple, which gymnasium does
-    not look into, and a traceback as text.
+    ends the child, or hangs the parent if it cannot be pickled. So what a step gives beside observations travels in a
+    tuple, which gymnasium does not look into, and a traceback as text.
+
+    venv: None where they are not made here, or could not be made: then `error` says why.
     """
 
-    def reset(self, **kwargs: Any) -> tuple[Any, dict]:
-        """Reset the environment."""
-        try:
-            ob, info = self.env.reset(**kwargs)
-            return ob, {'info': (info,)}
-        except Exception:
-            return self.observation_space.sample(), {'error': traceback.format_exc()}
+    awaited_states: Sequence[State] = ()
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
-        """Step the environment."""
-        try:
-            ob, rew, terminated, truncated, info = self.env.step(action)
-            if terminated or truncated:
-                info = end_of_episode(info, ob, terminated, truncated)
-            return ob, rew, terminated, truncated, {'info': (info,)}
-        except Exception:
-            return self.observation_space.sample(), 0., False, False, {'error': traceback.format_exc()}
+    def __init__(self, venv: VecEnv | None, observation_space: gymnasium.Space, n: int, error: str = '') -> None:
+        self.venv, self.error = venv, error
+        self.observation_space, self.action_space = batch_space(observation_space, n), Actions()
+        if venv is not None:
+            self.spec, self.render_mode, self.metadata = venv.spec, venv.render_mode, venv.metadata
 
-    awaited_state = None
-
-    def state(self) -> State | Exception:
-        """The environment's, or what is raised in asking for it."""
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
+        """Reset them all; seeds are their makers'."""
         try:
-            return env_state(self.env)
+            if self.venv is None:
+                raise RuntimeError('the environment could not be made:\n' + self.error)
+            return self._batch(self.venv.reset()), {}
+        except Exception as error:
+            return self.observation_space.sample(), {'error': _report(error)}
+
+    def step(self, actions: Sequence) -> tuple[Any, float, bool, bool, dict]:
+        """Step them all."""
+        try:
+            obs, *rest = self.venv.step(actions)
+            return self._batch(obs), 0., False, False, {'step': tuple(rest)}
+        except Exception as error:
+            return self.observation_space.sample(), 0., False, False, {'error': _report(error)}
+
+    def _batch(self, obs):
+        return tuple(obs.values()) if isinstance(self.observation_space, gymnasium.spaces.Tuple) else obs
+
+    def state(self) -> list[State] | Exception:
+        """The environments', or what is raised in asking for them."""
+        try:
+            return [env_state(env) for env in self.venv.envs]
         except Exception as error:
             return error
 
-    def take_state(self) -> Exception | None:
-        """Go back to `awaited_state`; returns what is raised in doing so."""
+    def take_states(self) -> Exception | None:
+        """Go back to `awaited_states`; returns what is raised in doing so."""
         try:
-            set_env_state(self.env, self.awaited_state)
+            for env, state in zip(self.venv.envs, self.awaited_states, strict=True):
+                set_env_state(env, state)
         except Exception as error:
             return error
 
     def render(self) -> Any:
-        """The rendered frame, or a ChildError."""
+        """The rendered frames, or a ChildError."""
         try:
-            return render_env(self.env)
+            return self.venv.get_images()
         except Exception:
             return ChildError(traceback.format_exc())
 
-
-class UnbuiltEnv(gymnasium.Env):
-    """Stands for an environment that could not be made; says so at its first reset."""
-
-    def __init__(self, error: str, observation_space: gymnasium.Space, action_space: gymnasium.Space) -> None:
-        self.error, self.observation_space, self.action_space = error, observation_space, action_space
-
-    def reset(self, **kwargs: Any) -> tuple[Any, dict]:
-        """RuntimeError."""
-        raise RuntimeError('the environment could not be made:\n' + self.error)
+    def close(self) -> None:
+        """Close them all."""
+        if self.venv is not None:
+            self.venv.close()
 
 
-class ChildEnvFn:
-    """Makes a ChildEnv. AsyncVectorEnv calls the first one in the parent as well: that fills `spaces` for all."""
+def _report(error):
+    """What the parent is told of an exception that is being handled."""
+    return error if isinstance(error, EnvironmentFault) else traceback.format_exc()
 
-    def __init__(self, env_fn: Callable[[], gymnasium.Env], spaces: dict[str, gymnasium.Space]) -> None:
-        self.env_fn, self.spaces, self.spec, self.parent_pid = env_fn, spaces, None, os.getpid()
 
-    def __call__(self) -> ChildEnv:
+class ChildEnvsFn:
+    """Makes ChildEnvs. AsyncVectorEnv calls the first one in the parent as well, for the spaces: that makes one
+    environment and fills `spaces` for all, or none if they are there already."""
+
+    def __init__(self, env_fns: Sequence[Callable[[], gymnasium.Env]], spaces: dict[str, gymnasium.Space]) -> None:
+        self.env_fns, self.spaces, self.spec, self.parent_pid = env_fns, spaces, None, os.getpid()
+
+    def __call__(self) -> ChildEnvs:
         in_child = os.getpid() != self.parent_pid
         if in_child:  # Ctrl-C goes to all processes, and is for the parent to handle
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             threading.Thread(target=_end_with_parent, daemon=True).start()
+        venv, error = None, ''
         try:
-            env = self.env_fn()
+            if in_child or not self.spaces:
+                venv = DummyVecEnv(self.env_fns if in_child else self.env_fns[:1])
+                self.spaces.update(observation_space=venv.observation_space, action_space=venv.action_space)
+                self.spec = venv.spec
         except Exception:
             if not in_child:
                 raise
-            return ChildEnv(UnbuiltEnv(traceback.format_exc(), **self.spaces))
-        self.spaces.update(observation_space=env.observation_space, action_space=env.action_space)
-        self.spec = env.spec
-        return ChildEnv(env)
+            error = traceback.format_exc()
+        return ChildEnvs(venv, self.spaces['observation_space'], len(self.env_fns), error)
 
     def __getstate__(self) -> dict:
         return dict(self.__dict__, spec=None)  # not every spec can be pickled
+
+
+def shared_out(items: Sequence, in_series: int) -> list[Sequence]:
+    """What there is of each environment, by process.
+
+    >>> shared_out('abcd', 2)
+    ['ab', 'cd']
+    """
+    return [items[i:i + in_series] for i in range(0, len(items), in_series)]
 
 
 def _end_with_parent():

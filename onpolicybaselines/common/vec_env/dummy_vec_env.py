@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 
 from onpolicybaselines.common.vec_env.rendering import render_env
-from onpolicybaselines.common.vec_env.steps import Obs, Step, end_of_episode
+from onpolicybaselines.common.vec_env.steps import Obs, Step, end_of_episode, reset_of, step_of
 from onpolicybaselines.common.vec_env.util import copy_obs_dict, dict_to_obs, obs_space_info
 from onpolicybaselines.common.vec_env.vec_env import AlreadySteppingError, NotSteppingError, VecEnv
 
@@ -60,11 +60,11 @@ class DummyVecEnv(VecEnv):
         for e in range(self.num_envs):
             action = actions[e]
 
-            obs, self.buf_rews[e], terminated, truncated, self.buf_infos[e] = self.envs[e].step(action)
+            obs, self.buf_rews[e], terminated, truncated, self.buf_infos[e] = step_of(self.envs[e], action)
             self.buf_dones[e] = terminated or truncated
             if self.buf_dones[e]:
                 self.buf_infos[e] = end_of_episode(self.buf_infos[e], obs, terminated, truncated)
-                obs, _ = self.envs[e].reset()
+                obs, _ = reset_of(self.envs[e])
             self._save_obs(e, obs)
         return (self._obs_from_buf(), np.copy(self.buf_rews), np.copy(self.buf_dones),
                 self.buf_infos.copy())
@@ -73,7 +73,7 @@ class DummyVecEnv(VecEnv):
         """See VecEnv.reset."""
         self.actions = None
         for e in range(self.num_envs):
-            obs, _ = self.envs[e].reset()
+            obs, _ = reset_of(self.envs[e])
             self._save_obs(e, obs)
         return self._obs_from_buf()
 

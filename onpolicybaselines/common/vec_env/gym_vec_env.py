@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import DictInfoToList
 
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
-from onpolicybaselines.common.vec_env.steps import Obs, Step, end_of_episode
+from onpolicybaselines.common.vec_env.steps import Obs, Step, check_observation, end_of_episode, seed_env
 from onpolicybaselines.common.vec_env.util import copy_obs_dict, dict_to_obs, obs_space_info, obs_to_dict
 from onpolicybaselines.common.vec_env.vec_env import AlreadySteppingError, NotSteppingError, VecEnv
 from onpolicybaselines.common.wrappers import ClipActionsWrapper
@@ -37,7 +37,7 @@ class GymVecEnv(VecEnv):
         """See VecEnv.reset."""
         if self.waiting:
             self.step_wait()
-        obs, _ = self._reset()
+        obs, _ = self.venv.reset()
         return self._copy_obs(obs)
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -48,7 +48,7 @@ class GymVecEnv(VecEnv):
             raise ValueError('%d environments need as many actions, got %r' % (self.num_envs, actions))
         if self.clip_actions:
             actions = np.clip(actions, self.action_space.low, self.action_space.high)
-        self._send(actions)
+        self.actions = actions
         self.waiting = True
 
     def step_wait(self) -> Step:
@@ -56,8 +56,13 @@ class GymVecEnv(VecEnv):
         if not self.waiting:
             raise NotSteppingError()
         self.waiting = False
-        obs, rews, terminated, truncated, infos = self._receive()
-        return self._copy_obs(obs), np.array(rews, np.float64), np.logical_or(terminated, truncated), infos
+        obs, rews, terminated, truncated, infos = DictInfoToList(self.venv).step(self.actions)
+        dones = np.logical_or(terminated, truncated)
+        for i in np.flatnonzero(dones):
+            # an 'episode' beside them would be that of gymnasium.wrappers.vector.RecordEpisodeStatistics, which counts
+            # wrongly where environments are reset in the same step
+            infos[i] = end_of_episode(infos[i]['final_info'], infos[i]['final_obs'], terminated[i], truncated[i])
+        return self._copy_obs(obs), np.array(rews, np.float64), dones, infos
 
     def close_extras(self) -> None:
         """Close the VectorEnv."""
@@ -67,24 +72,9 @@ class GymVecEnv(VecEnv):
         """See VecEnv.get_images."""
         return list(self.venv.render())
 
-    def _reset(self) -> tuple[Any, Any]:
-        return self.venv.reset()
-
-    def _send(self, actions: np.ndarray) -> None:
-        self.actions = actions
-
-    def _receive(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, list[dict]]:
-        """Results of the pending step, with finished infos."""
-        obs, rews, terminated, truncated, infos = DictInfoToList(self.venv).step(self.actions)
-        for i in np.flatnonzero(np.logical_or(terminated, truncated)):
-            info, reset_info = infos[i]['final_info'], infos[i]
-            if 'episode' in reset_info:  # from gymnasium.wrappers.vector.RecordEpisodeStatistics
-                info['episode'] = reset_info['episode']
-            infos[i] = end_of_episode(info, reset_info['final_obs'], terminated[i], truncated[i])
-        return obs, rews, terminated, truncated, infos
-
     def _copy_obs(self, obs: Any) -> Obs:
-        """`obs` in arrays of its own: VectorEnv may overwrite its arrays in the next step."""
+        """`obs` in arrays of its own: VectorEnv may overwrite its arrays in the next step. Raises EnvironmentFault."""
+        check_observation(self.observation_space, obs, (self.num_envs,))
         return dict_to_obs(copy_obs_dict(obs_to_dict(obs)))
 
 
@@ -100,8 +90,8 @@ def as_vec_env(env: Any, seed: int | None = None, make: Callable[[list], VecEnv]
     if all(hasattr(env, name) for name in ('num_envs', 'step_async', 'step_wait')):
         return env
     if isinstance(env, gymnasium.Env):
-        env.reset(seed=seed)
-        env.action_space.seed(seed)
+        if seed is not None:
+            seed_env(env, seed)
         return make([lambda: env if _clips_actions(env) else ClipActionsWrapper(env)])
     raise TypeError('env must be a VecEnv, a gymnasium.vector.VectorEnv or a gymnasium.Env, got %s: an id is turned '
                     'into an environment by gymnasium.make(id)' % type(env).__name__)

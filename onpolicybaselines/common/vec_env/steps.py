@@ -1,13 +1,101 @@
-"""What a VecEnv hands over of a step, the last one of an episode too."""
+"""What environments give of a step, held against their spaces; what a VecEnv hands over, at an episode's end too."""
 import copy
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import numpy as np
+from gymnasium import spaces
+
+from onpolicybaselines.common.errors import EnvironmentFault
 
 Obs = np.ndarray | dict[Any, np.ndarray]
 Step = tuple[Obs, np.ndarray, np.ndarray, list[dict]]
 
+
+# ================================================================
+# What environments give
+# ================================================================
+
+def step_of(env: gymnasium.Env, action: Any) -> tuple[Any, float, bool, bool, dict]:
+    """env.step(action). Raises EnvironmentFault where it is not what gymnasium asks for."""
+    try:
+        ob, rew, terminated, truncated, info = env.step(action)
+        rew = float(rew)
+    except (ValueError, TypeError, AssertionError, gymnasium.error.Error) as e:
+        raise _fault(env, 'step', 'observation, reward, terminated, truncated, info', e) from e
+    check_observation(env.observation_space, ob)
+    return ob, rew, terminated, truncated, info
+
+
+def reset_of(env: gymnasium.Env, **kwargs: Any) -> tuple[Any, dict]:
+    """env.reset(**kwargs). Raises EnvironmentFault where it is not what gymnasium asks for."""
+    try:
+        ob, info = env.reset(**kwargs)
+    except (ValueError, TypeError, AssertionError, gymnasium.error.Error) as e:
+        raise _fault(env, 'reset', 'observation, info', e) from e
+    check_observation(env.observation_space, ob)
+    return ob, info
+
+
+def seed_env(env: gymnasium.Env, seed: int) -> None:
+    """Seed an environment, by a reset, and its action space. Raises EnvironmentFault as `reset_of`."""
+    reset_of(env, seed=seed)
+    env.action_space.seed(seed)
+
+
+def _fault(env, method, results, error):
+    """EnvironmentFault if what was given could not be taken, by gymnasium's wrappers or ours; else the error itself."""
+    traceback = error.__traceback__
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    module = traceback.tb_frame.f_globals.get('__name__', '').split('.')
+    if module[0] not in ('gymnasium', 'onpolicybaselines') or 'envs' in module or isinstance(
+            error, gymnasium.error.DependencyNotInstalled):
+        return error
+    name = env.spec.id if env.spec else type(env.unwrapped).__name__
+    return EnvironmentFault(f'{method} of {name} must return ({results}): {" ".join(str(error).split())}')
+
+
+def check_observation(space: gymnasium.Space, ob: Any, batch: tuple[int, ...] = ()) -> None:
+    """Raise EnvironmentFault for an observation, or a batch of so many, of another shape than its space, which is no
+    numbers, or beyond the ends of a Discrete or MultiDiscrete space."""
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        for key, part in parts:
+            check_observation(part, _part(ob, key), batch)
+        return
+    try:
+        array = np.asarray(ob)
+    except ValueError:  # ragged
+        array = np.empty(0, object)
+    if array.shape != batch + space.shape or array.dtype.kind not in 'biuf':
+        raise EnvironmentFault(f'an observation of shape {array.shape} and type {array.dtype} is none of '
+                               f'{_one_line(space)}')
+    if isinstance(space, spaces.Discrete):
+        low, high = space.start, space.start + space.n
+    elif isinstance(space, spaces.MultiDiscrete):
+        low, high = space.start, space.start + space.nvec
+    else:
+        return
+    if (array < low).any() or (array >= high).any():
+        raise EnvironmentFault(f'the observation {_one_line(array)} is outside of {_one_line(space)}')
+
+
+def _part(ob, key):
+    try:
+        return ob[key]
+    except (TypeError, LookupError):
+        raise EnvironmentFault(f'an observation has no part {key!r}') from None
+
+
+def _one_line(thing):
+    return ' '.join(str(thing).split())
+
+
+# ================================================================
+# What a VecEnv hands over
+# ================================================================
 
 def end_of_episode(info: dict, ob: Any, terminated: bool, truncated: bool) -> dict:
     """`info` of an episode's last step with the entries that VecEnv.step_wait promises."""

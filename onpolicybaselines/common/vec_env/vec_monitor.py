@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from onpolicybaselines.bench.monitor import ResultsWriter
+from onpolicybaselines.common.checks import check_columns
+from onpolicybaselines.common.log_files import attempt
 from onpolicybaselines.common.vec_env.steps import Obs, Step
 from onpolicybaselines.common.vec_env.vec_env import VecEnv, VecEnvWrapper
 
@@ -14,13 +16,14 @@ class VecMonitor(VecEnvWrapper):
     """Adds 'episode' = {'r': return, 'l': length, 't': seconds since the start} to the info at an episode's end.
 
     filename: also write these rows to this monitor file. keep_buf: keep the last so many returns and lengths in
-    epret_buf and eplen_buf. info_keywords: entries of the info to add to 'episode'.
+    epret_buf and eplen_buf. info_keywords: entries of the info to add to 'episode'; UsageError for r, l and t.
     Source: openai/baselines `common/vec_env/vec_monitor.py`.
     """
 
     def __init__(self, venv: VecEnv, filename: str | None = None, keep_buf: int = 0,
                  info_keywords: Sequence[str] = ()) -> None:
         VecEnvWrapper.__init__(self, venv)
+        check_columns(*info_keywords)
         self.eprets = None
         self.eplens = None
         self.epcount = 0
@@ -66,7 +69,7 @@ class VecMonitor(VecEnvWrapper):
                 self.eprets[i] = 0
                 self.eplens[i] = 0
                 if self.results_writer:
-                    self.results_writer.write_row(epinfo)
+                    attempt(self.results_writer.write_row, epinfo)
                 newinfos[i] = info
         return obs, rews, dones, newinfos
 

@@ -1,6 +1,7 @@
 """Observations and rewards on a common scale."""
 import numpy as np
 
+from onpolicybaselines.common.checks import check_finite
 from onpolicybaselines.common.running_mean_std import RunningMeanStd
 from onpolicybaselines.common.vec_env.normalizing import normalize, normalized_space
 from onpolicybaselines.common.vec_env.steps import Step, map_terminal_observation
@@ -12,7 +13,8 @@ class VecNormalize(VecEnvWrapper):
 
     Rewards are divided by the standard deviation of the discounted return so far (discount `gamma`) and clipped to
     ±cliprew. ob=False or ret=False leaves observations or rewards as they are. While `training` is False the
-    statistics stay as they are, for evaluation. ValueError for ob=True with observations that are no Box.
+    statistics stay as they are, for evaluation; statistics.py has them for model files. ValueError for ob=True with
+    observations that are no Box.
     Source: openai/baselines `common/vec_env/vec_normalize.py`.
     """
 
@@ -31,6 +33,7 @@ class VecNormalize(VecEnvWrapper):
     def step_wait(self) -> Step:
         """Finish the step, with normalised observations and rewards."""
         obs, rews, news, infos = self.venv.step_wait()
+        check_finite(None, reward=rews[np.newaxis])
         self.ret = self.ret * self.gamma + rews
         obs = self._obfilt(obs)
         if self.ob_rms:
@@ -44,6 +47,7 @@ class VecNormalize(VecEnvWrapper):
 
     def _obfilt(self, obs):
         if self.ob_rms:
+            check_finite(None, observation=obs[np.newaxis])
             if self.training:
                 self.ob_rms.update(obs)
             obs = normalize(self, obs)

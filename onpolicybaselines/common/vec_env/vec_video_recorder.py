@@ -1,8 +1,10 @@
 """Videos of vectorized environments."""
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from onpolicybaselines import logger
+from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env.steps import Obs, Step
 from onpolicybaselines.common.vec_env.vec_env import VecEnv, VecEnvWrapper
 from onpolicybaselines.common.vec_env.video_recorder import VideoRecorder, import_imageio
@@ -79,6 +81,16 @@ class VecVideoRecorder(VecEnvWrapper):
             self.start_video_recorder()
 
         return obs, rews, dones, infos
+
+    def state(self) -> State:
+        """That of the environments, and the number of steps; films are not gone on with."""
+        return {'venv': self.venv.state(), 'step_id': self.step_id}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go back to what `state` gave; ends the current video, if any."""
+        self.close_video_recorder()
+        self.venv.set_state(state['venv'])
+        self.step_id = state['step_id']
 
     def close_video_recorder(self) -> None:
         """End the current video, if any."""
