@@ -86,6 +86,11 @@ def mpi() -> Table:
     return _bench('mpi').without('first rank: calls', 'last rank: calls', 'iteration, ms')
 
 
+def parity() -> Table:
+    """Distances of the originals and of this package from the exact answers."""
+    return read_tables(RESULTS / 'parity/report.md')[0]
+
+
 def atari() -> Table:
     """Games from pixels against the emulator, and where an update's time goes."""
     return _bench('atari').without('spread')
@@ -181,7 +186,7 @@ def time_per_step(suite: str, title: str) -> Table:
 
 TABLES: dict[str, Callable[[], Table]] = {
     'TRPO on Hopper': trpo, 'continuous ACKTR': acktr_cont, 'speed': speed, 'profile': profile, 'startup': startup,
-    'ranks': ranks, 'mpi': mpi, 'games': atari, 'checkpoints': checkpoints,
+    'ranks': ranks, 'mpi': mpi, 'games': atari, 'checkpoints': checkpoints, 'parity': parity,
     'figure 1': fig1, 'figure 2, bandits': bandits, 'figure 2, ants': ants,
     'figure 3': functools.partial(finals, 'fig3'), 'figure 3, probabilities': fig3_probabilities,
     'the start': lambda: _experiment('why')[0].without('steps').cells(_signed), 'observation filter': functools.partial(

@@ -27,13 +27,13 @@ class ClosingTable:
         if not self._found and self._config.getoption('golden') is None:
             return
         from harness import NOTE, Golden, Result, table, to_markdown, to_text
-        rows = table(Result(**self._found[number]) for number in sorted(self._found))
+        results = [Result(**self._found[number]) for number in sorted(self._found)]
         terminalreporter.section('parity with the TF1 originals')
-        for line in [*to_text(rows), '', NOTE]:
+        for line in [*to_text(table(results)), '', NOTE]:
             terminalreporter.write_line(line)
         without_stages = Golden(folder_of(self._config)).without_stages
         if without_stages:
             terminalreporter.write_line(f'Traces without stages yet: {", ".join(without_stages)}')
         report = self._config.getoption('parity_report')
         if report:
-            pathlib.Path(report).write_text(f'# Parity with the TF1 originals\n\n{NOTE}\n\n{to_markdown(rows)}')
+            pathlib.Path(report).write_text(to_markdown(results))

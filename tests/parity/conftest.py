@@ -1,24 +1,15 @@
 """Makes one test of every trace, stage and part; `closing` prints the table of what they measured."""
 import pytest
 from closing import folder_of
-from harness import Golden
+from harness import golden_in
 
 from onpolicybaselines import logger
-
-GOLDEN = pytest.StashKey[Golden]()
-
-
-def golden_of(config):
-    """The traces of this run of pytest."""
-    if GOLDEN not in config.stash:
-        config.stash[GOLDEN] = Golden(folder_of(config))
-    return config.stash[GOLDEN]
 
 
 def pytest_generate_tests(metafunc):
     if 'case' not in metafunc.fixturenames:
         return
-    golden = golden_of(metafunc.config)
+    golden = golden_in(folder_of(metafunc.config))
     cases = [pytest.param((number, trace, stage, label),
                           id='-'.join(filter(None, (trace.name, stage.name.replace(' ', '_'), label))))
              for number, (trace, stage, label) in enumerate(golden.cases())]

@@ -12,6 +12,11 @@ STAGES_OF = {
     'ppo2': 'stages_ppo2',
     'gmm': 'stages_gmm',
     'kfac_gated': 'stages_kfac',
+    'kfac': 'stages_kfac',
     'acktr_cont_gaussian_gated': 'stages_acktr_cont_gaussian',
+    'acktr_cont_gaussian': 'stages_acktr_cont_gaussian',
     'acktr_cont_flow': 'stages_acktr_cont_flow',
 }
+
+# the same without gates, so that in the critic's cold phase weights are overwritten while gradients still need them
+OPTIONAL = ('kfac', 'acktr_cont_gaussian')

@@ -10,8 +10,11 @@ import re
 import numpy as np
 import stages_acktr_cont as acktr
 import tensorflow as tf
-from harness import Stages, iterations
+from exact import kfac as exact, returns
+from exact.trpo import FlowPolicy
+from harness import Stages, compiled_once, computed_once, iterations
 from mapping import SAME_NAMES, mapping, released_flow
+from noise import measured, pooled
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.acktr.policies import MlpPolicy
@@ -37,7 +40,7 @@ def masks(trace):
 
 # ---------------------------------------------------------------- the port's policy
 
-@functools.cache
+@compiled_once
 def port(trace):
     """(policy, its place in the recorded vectors, functions of its parameters)."""
     shapes = {name.split('policy.')[1]: shape for name, shape in variables(trace).items()}
@@ -66,13 +69,51 @@ def constant(trace):
 
 
 def action_dist(trace, part):
-    return at(trace, part, 'before').action_dist(part['observation'], part['action']) + constant(trace)
+    """Log-densities as released, without the constant."""
+    ours = at(trace, part, 'before').action_dist(part['observation'], part['action']) + constant(trace)
+    return ours, exact_logp(part, 'before', len(part['action']))['logp'].map(lambda logp: logp[:, np.newaxis])
 
 
 def kl(trace, part):
     ob, ac, _ = batch(part)
     thold = port(trace)[1].ours(part['pi_before_flat'])
-    return at(trace, part, 'after').compute_kl(thold, ob, ac)
+
+    def answers(old, new, ob, ac):
+        old, new = (released_policy(trace).log_prob(released_policy(trace).layers(th), ob, ac)[0] for th in (old, new))
+        return {'kl': returns.mean(old - new)}
+    inputs = {'old': part['pi_before_flat'], 'new': part['pi_after_flat'], 'ob': ob, 'ac': ac}
+    return at(trace, part, 'after').compute_kl(thold, ob, ac), measured(answers, inputs, rows=('ob', 'ac'))['kl']
+
+
+def released_policy(trace):
+    return FlowPolicy(trace['pi_var_names'], trace['pi_var_shapes'], masks(trace))
+
+
+@functools.cache
+def exact_logp(part, when, n):
+    """Of the first n actions, as released."""
+    policy = released_policy(part.trace)
+
+    def answers(theta, ob, ac):
+        return {'logp': policy.log_prob(policy.layers(theta), ob, ac)[0] + constant(part.trace)}
+    return measured(answers, {'theta': part[f'pi_{when}_flat'], 'ob': part['observation'][:n],
+                              'ac': part['action'][:n]})
+
+
+@functools.cache
+def exact_losses(part):
+    ob, ac, adv = batch(part)
+
+    def answers(theta, ob, ac, adv):
+        found = exact.flow_update(released_policy(part.trace), [], theta, ob, ac, adv)
+        return {name: found[name] for name in ('loss', 'loss_sampled', 'grad')}
+    return measured(answers, {'theta': part['pi_before_flat'], 'ob': ob, 'ac': ac, 'adv': adv},
+                    rows=('ob', 'ac', 'adv'))
+
+
+@functools.cache
+def exact_policy(trace):
+    return acktr.exact_steps(trace, functools.partial(exact.flow_update, released_policy(trace)))
 
 
 def batch(part):
@@ -81,32 +122,32 @@ def batch(part):
     return part['observation'][:n], part['action'][:n], part['standardized_adv']
 
 
-@functools.cache
+@computed_once
 def loss_and_gradient(trace, part):
     *_, lossandgrad = port(trace)
     at(trace, part, 'before')
     return lossandgrad(*batch(part))
 
 
-@STAGES.add('policy: losses', each=iterations('pi_loss'), rtol=1e-5, atol=1e-5, reason='float32')
+@STAGES.add('policy: losses', each=iterations('pi_loss'), what='losses', note='with the constant d/2 log(2 pi)')
 def losses(trace, part):
     (loss, loss_sampled), _ = loss_and_gradient(trace, part)
-    yield loss, part['pi_loss'] + constant(trace) * np.mean(part['standardized_adv'])
-    yield loss_sampled, part['pi_loss_sampled'] + constant(trace)
+    answers = exact_losses(part)
+    yield loss, part['pi_loss'] + constant(trace) * np.mean(part['standardized_adv']), answers['loss']
+    yield loss_sampled, part['pi_loss_sampled'] + constant(trace), answers['loss_sampled']
 
 
-@STAGES.add('policy: gradient', each=iterations('pi_grad_flat'), rtol=1e-4, norm=True, reason='float32')
+@STAGES.add('policy: gradient', each=iterations('pi_grad_flat'), what='gradients of the surrogate')
 def gradient(trace, part):
     _, names, *_ = port(trace)
-    yield names.released(loss_and_gradient(trace, part)[1]), part['pi_grad_flat']
+    yield names.released(loss_and_gradient(trace, part)[1]), part['pi_grad_flat'], exact_losses(part)['grad']
 
 
-@STAGES.add('policy: log-densities after', each=iterations('pi_logp_train_after'), rtol=1e-4, atol=1e-5,
-            reason='float32')
+@STAGES.add('policy: log-densities after', each=iterations('pi_logp_train_after'), what='densities of the policies')
 def logp_after(trace, part):
     ob, ac, _ = batch(part)
     after = at(trace, part, 'after').action_dist(ob, ac)[:, 0] + constant(trace)
-    yield after, part['pi_logp_train_after']
+    yield after, part['pi_logp_train_after'], exact_logp(part, 'after', len(ob))['logp']
 
 
 # ---------------------------------------------------------------- the released networks under the port's K-FAC
@@ -159,23 +200,22 @@ def policy_of(trace):
     return acktr.Policy(flow.losses, var_list, port(trace)[0].inputs, {}, names, released_repeats=True)
 
 
-def each_factor(trace, part, name, ours, power):
-    """(of the port, of the trace) for each factor; one of size n has n**power entries in the recorded vector."""
-    pieces = np.split(part[name], np.cumsum(trace['pi_stat_dims']**power)[:-1])
-    for factor, piece in zip(acktr.steps(trace, policy_of)[part.label][ours], pieces, strict=True):
-        yield np.ravel(factor), piece
+def each_factor(trace, part, array, name, power):
+    """All factors, each relative to its size; one of size n has n**power entries in the vectors."""
+    ends = np.cumsum(trace['pi_stat_dims']**power)
+    ours, answer = acktr.steps(trace, policy_of)[part.label][name], exact_policy(trace)[name, part.label]
+    yield pooled((ours[start:end], part[array][start:end], answer[start:end])
+                 for start, end in zip([0, *ends], ends, strict=False))
 
 
-@STAGES.add('policy: factors', each=iterations('pi_stats_after'), rtol=1e-3, norm=True,
-            reason='float32; few large gradients make up those below layer norms of three units')
+@STAGES.add('policy: factors', each=iterations('pi_stats_after'), what=acktr.KFAC)
 def factors(trace, part):
     yield from each_factor(trace, part, 'pi_stats_after', 'stats', 2)
 
 
-@STAGES.add('policy: eigenvalues', each=iterations('pi_eigvals_after'), rtol=1e-3, norm=True,
-            reason='likewise; the original decomposes in float32')
+@STAGES.add('policy: eigenvalues', each=iterations('pi_eigvals_after'), what=acktr.KFAC)
 def eigenvalues(trace, part):
     yield from each_factor(trace, part, 'pi_eigvals_after', 'eigvals', 1)
 
 
-acktr.common_stages(STAGES, policy_of, action_dist, kl)
+acktr.common_stages(STAGES, policy_of, exact_policy, action_dist, kl)

@@ -1,14 +1,17 @@
 """distributions.npz: upstream's four families of action distributions, parameters given."""
+import functools
+
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
+from exact.densities import Bernoulli, Categorical, Gaussian, MultiCategorical
 from harness import Stages
+from noise import Exact, measured
 
 from onpolicybaselines.common.distributions import make_pdtype
 
 STAGES = Stages()
 FAMILY = r'(diag|cat|multicat|bern)_p_flat'
-FLOAT32 = 'float32, a few elementary functions'
 
 
 def pdtype_of(trace, family):
@@ -26,55 +29,70 @@ def p_and_q(trace, family):
     return [pdtype.pdfromflat(tf.constant(family[f'{name}_flat'])) for name in 'pq']
 
 
-@STAGES.add('log-probability', each=FAMILY, rtol=1e-5, reason=FLOAT32)
+@functools.cache
+def exact(family):
+    kind = {'diag': Gaussian, 'cat': Categorical, 'bern': Bernoulli,
+            'multicat': lambda flat: MultiCategorical(flat, family.trace['multicat_nvec'])}[family.label]
+
+    def answers(p, q, x):
+        p, q = kind(p), kind(q)
+        return {'p_neglogp': p.neglogp(x), 'q_neglogp': q.neglogp(x), 'p_logp': -p.neglogp(x),
+                'kl_pq': p.kl(q), 'kl_qp': q.kl(p), 'kl_pp': p.kl(p), 'p_entropy': p.entropy(),
+                'q_entropy': q.entropy(), 'neglogp_grad': p.neglogp_grad(x), 'entropy_grad': p.entropy_grad(),
+                'kl_grad': p.kl_grad(q),
+                **{f'{name}_{what}': getattr(pd, what) for name, pd in (('p', p), ('q', q))
+                   for what in ('mean', 'logstd', 'std') if hasattr(pd, what)}}
+    return measured(answers, {'p': family['p_flat'], 'q': family['q_flat'], 'x': family['x']})
+
+
+def recorded(family, **ours):
+    for name, array in ours.items():
+        yield array, family[name], exact(family)[name]
+
+
+@STAGES.add('log-probability', each=FAMILY, what='log-probabilities of actions')
 def logp(trace, family):
     p, q = p_and_q(trace, family)
     x = tf.constant(family['x'])
-    yield p.neglogp(x), family['p_neglogp']
-    yield q.neglogp(x), family['q_neglogp']
-    yield p.logp(x), family['p_logp']
+    yield from recorded(family, p_neglogp=p.neglogp(x), q_neglogp=q.neglogp(x), p_logp=p.logp(x))
 
 
-@STAGES.add('KL divergence', each=FAMILY, rtol=1e-5, reason=FLOAT32)
+@STAGES.add('KL divergence', each=FAMILY, what='KL divergences')
 def kl(trace, family):
     p, q = p_and_q(trace, family)
-    yield p.kl(q), family['kl_pq']
-    yield q.kl(p), family['kl_qp']
-    yield p.kl(p), family['kl_pp']
+    yield from recorded(family, kl_pq=p.kl(q), kl_qp=q.kl(p))
+    yield p.kl(p), family['kl_pp'], Exact(np.zeros(family['kl_pp'].shape), exact(family)['kl_pp'].others)
 
 
-@STAGES.add('entropy', each=FAMILY, rtol=1e-5, reason=FLOAT32)
+@STAGES.add('entropy', each=FAMILY, what='entropies')
 def entropy(trace, family):
     p, q = p_and_q(trace, family)
-    yield p.entropy(), family['p_entropy']
-    yield q.entropy(), family['q_entropy']
+    yield from recorded(family, p_entropy=p.entropy(), q_entropy=q.entropy())
 
 
-@STAGES.add('mode', each=FAMILY, rtol=0, atol=0, reason='no arithmetic, or rounding to integers (half to even)')
+@STAGES.add('mode', each=FAMILY, what='most probable actions')
 def mode(trace, family):
     p, q = p_and_q(trace, family)
     yield p.mode(), family['p_mode']
     yield q.mode(), family['q_mode']
 
 
-@STAGES.add('mode at one half', each='(bern)_p_flat', rtol=0, atol=0,
-            reason='the original rounds half to even, to 0: checked at logit 0, which may not occur in the trace')
+@STAGES.add('mode at one half', each='(bern)_p_flat', what='most probable actions',
+            note='the original rounds half to even, to 0: at logit 0, which may not occur in the trace')
 def mode_at_one_half(trace, family):
     flat = np.zeros_like(family['p_flat'])
     yield pdtype_of(trace, family).pdfromflat(tf.constant(flat)).mode(), np.zeros_like(family['p_mode'])
 
 
-@STAGES.add('parameters', each=FAMILY, rtol=1e-6, reason='float32, at most one elementary function')
+@STAGES.add('parameters', each=FAMILY, what='means and standard deviations')
 def parameters(trace, family):
     p, q = p_and_q(trace, family)
     yield p.flatparam(), family['p_flatparam']
-    for name in ('mean', 'logstd', 'std'):
-        for prefix, pd in (('p', p), ('q', q)):
-            if f'{prefix}_{name}' in family:
-                yield getattr(pd, name), family[f'{prefix}_{name}']
+    yield from recorded(family, **{f'{prefix}_{name}': getattr(pd, name) for prefix, pd in (('p', p), ('q', q))
+                                   for name in ('mean', 'logstd', 'std') if f'{prefix}_{name}' in family})
 
 
-@STAGES.add('gradients', each=FAMILY, rtol=1e-5, norm=True, reason=FLOAT32)
+@STAGES.add('gradients', each=FAMILY, what='gradients of log-probabilities, entropies, KL divergences')
 def gradients(trace, family):
     """Of batch sums: of -log p(x) and the entropy by p's parameters, of KL(p || q) by q's."""
     pdtype, x = pdtype_of(trace, family), tf.constant(family['x'])
@@ -86,6 +104,7 @@ def gradients(trace, family):
             value = tf.reduce_sum(loss(*(pdtype.pdfromflat(flats[n]) for n in 'pq')))
         return tape.gradient(value, flats[name])
 
-    yield gradient('p', lambda p, q: p.neglogp(x)), family['grad_sum_p_neglogp_wrt_pflat']
-    yield gradient('p', lambda p, q: p.entropy()), family['grad_sum_p_entropy_wrt_pflat']
-    yield gradient('q', lambda p, q: p.kl(q)), family['grad_sum_kl_pq_wrt_qflat']
+    known = exact(family)
+    yield gradient('p', lambda p, q: p.neglogp(x)), family['grad_sum_p_neglogp_wrt_pflat'], known['neglogp_grad']
+    yield gradient('p', lambda p, q: p.entropy()), family['grad_sum_p_entropy_wrt_pflat'], known['entropy_grad']
+    yield gradient('q', lambda p, q: p.kl(q)), family['grad_sum_kl_pq_wrt_qflat'], known['kl_grad']

@@ -1,15 +1,20 @@
 """kfac_gated.npz: the K-FAC optimizer on the networks of the original continuous ACKTR, policy (pi) and value (vf).
 
 Parameters and momenta are those recorded before each update, so that no error is counted again; factors, running
-averages and eigen-decompositions are the port's own from the first update on. The last stage is fed nothing. Which of
-the two steps an update took is recorded: in the original it depends on the order in which operations happen to run.
+averages and eigen-decompositions are the port's own (the exact answer's own) from the first update on. The last stage
+is fed nothing. Which of the two steps an update took is recorded: in the original it depends on the order in which
+operations happen to run. kfac.npz is of the same without gates: in cold updates a weight may be overwritten before the
+gradients of the layers below have been propagated through it, so its critic's numbers are shown and not judged.
 """
 import functools
 
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
-from harness import Stages
+from exact import kfac as exact
+from exact.trpo import GaussianPolicy
+from harness import Stages, computed_once
+from noise import measured, pooled
 
 import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.acktr.kfac import KfacOptimizer
@@ -19,7 +24,7 @@ from onpolicybaselines.common.compiled import to_numpy
 
 STAGES = Stages()
 RUN = r'(pi|vf)_params_flat'
-AMPLIFIED = 'float32 divided by as little as epsilon'
+WHAT = "K-FAC: factors, eigenvalues, preconditioned gradients, momenta"
 
 
 def network_of(part):
@@ -75,7 +80,7 @@ def inputs_of(part):
     return [part['in_X'][index], part['in_vtarg'][index], part['in_noise']]
 
 
-@functools.cache
+@computed_once
 def run(part, fed=True):
     """One dict of quantities per update; fed: set parameters and momenta to the recorded ones before each, not only
     before the first."""
@@ -93,116 +98,176 @@ def run(part, fed=True):
             optimizer.cold_momentum = part['cold_momentum_flat'][boundaries[n]]
         optimizer.index, optimizer.log = n, {}
         values = update(*(x[n] for x in inputs))
-        rows.append({**to_numpy(optimizer.log), 'losses': values, 'vFv': optimizer.vFv, 'params': get(),
+        log = to_numpy(optimizer.log)
+        rows.append({'loss': values[0], 'loss_sampled': values[1], 'vFv': optimizer.vFv, 'theta': get(),
                      'counters': [getattr(optimizer, name) for name in part.trace['counter_names'].tolist()],
                      'kfac_momentum': optimizer.kfac_momentum, 'cold_momentum': optimizer.cold_momentum,
-                     'stats': [s.numpy() for block in optimizer.fisher.blocks for s in block.stats],
-                     'eigvals': [e.numpy() for block in optimizer.fisher.blocks for e, _ in block.eigen]})
+                     'cov': exact.joined([factor for block in log['cov_new'] for factor in block]),
+                     'stats': exact.joined([s for block in optimizer.fisher.blocks for s in block.stats]),
+                     'eigvals': exact.joined([e for block in optimizer.fisher.blocks for e, _ in block.eigen]),
+                     'grad': log['grad'], 'clipped': log.get('precond_update_clipped'),
+                     'precond': log['precond_update_clipped'] / log['clip_coef'] if 'clip_coef' in log else None})
     return rows
 
 
-def recorded(part, name):
-    """(the port's quantities of that update, recorded array) for all updates that recorded `name`."""
+# ---------------------------------------------------------------- exact answers
+
+def steps_taken(part):
+    """(cold, warm) of every update: as recorded, or by the rule."""
+    recorded = dict(zip(part['applied_update_index'].tolist(),
+                        zip(part['applied_cold'].tolist(), part['applied_kfac'].tolist(), strict=True), strict=True))
+    sgd_step, cold_iter, out = 0, int(part['cold_iter']), []
+    for n in range(len(inputs_of(part)[0])):
+        cold, _ = flags = recorded.get(n, (sgd_step <= cold_iter, sgd_step + (sgd_step <= cold_iter) >= cold_iter))
+        sgd_step += bool(cold)
+        out.append(flags)
+    return out
+
+
+def blocks_of(part):
+    arrays = (part['var_' + name] for name in ('names', 'optype', 'assnBias_index', 'weight_decay',
+                                               'fprop_stat_index', 'bprop_stat_index'))
+    return exact.blocks_of(*arrays, float(part['epsilon']))
+
+
+def update_of(part, blocks):
+    """function(theta, *inputs) -> losses, gradient, factors."""
+    names, shapes = part['var_names'], part['var_shapes']
+    if part.label == 'pi':
+        return functools.partial(exact.gaussian_update, GaussianPolicy(names, shapes), blocks)
+    decay = {str(name): float(d) for name, d in zip(names, part['var_weight_decay'], strict=True) if d}
+    return functools.partial(exact.critic_update, decay, blocks, names, shapes)
+
+
+@functools.cache
+def exact_run(part, fed=True):
+    """{(quantity, update): answer} of updates that were recorded in detail or end at a recorded boundary."""
+    blocks, hyperparameters = blocks_of(part), {name: float(part[name]) for name in
+                                                ('lr', 'cold_lr', 'momentum', 'clip_kl', 'stats_decay')}
+    update = update_of(part, blocks)
+    boundaries = {n: i for i, n in enumerate(part['boundary_index'].tolist())}
+    last = len(inputs_of(part)[0]) - 1
+
+    def answers(params, kfac_momentum, cold_momentum, **inputs):
+        optimizer = exact.Kfac(part['var_names'], part['var_shapes'], blocks, kfac_update=int(part['kfac_update']),
+                               accum_iter=int(part['stats_accum_iter']), **hyperparameters)
+        out, series = {}, {name: [] for name in ('loss', 'loss_sampled', 'vFv')}
+        for n, (cold, warm) in enumerate(steps_taken(part)):
+            if n in boundaries and (fed or n == 0):
+                theta = params[boundaries[n]]
+                optimizer.kfac_momentum, optimizer.cold_momentum = (momentum[boundaries[n]] for momentum in
+                                                                    (kfac_momentum, cold_momentum))
+            of_batch = update(theta, *(x[n] for x in inputs.values()))
+            row = optimizer.update(theta, of_batch['grad'], of_batch['factors'], cold, warm)
+            theta = row['theta']
+            for name in series:
+                series[name].append((of_batch | row)[name])
+            if (n + 1 in boundaries or n in boundaries) if fed else n == last:
+                out |= {(name, n): value for name, value in row.items()}
+        return out | {name: np.array(values) for name, values in series.items()}
+    arrays = {'params': part['params_flat'], **{name: part[f'{name}_flat'] for name in
+                                                ('kfac_momentum', 'cold_momentum')}}
+    inputs = {f'x{i}': x for i, x in enumerate(inputs_of(part))}
+    return measured(answers, {**arrays, **inputs}, rows=dict.fromkeys(inputs, 1), draws=3)
+
+
+# ---------------------------------------------------------------- stages
+
+def racing(part):
+    """Whether the trace is of what a race left: the critic without gates."""
+    return part.trace.name == 'kfac' and part.label == 'vf'
+
+
+def stage(name, at_recorded=False, **kwargs):
+    """at_recorded: of recorded parameters and nothing else, so that no race of an earlier update shows."""
+    return STAGES.add(name, each=RUN, what=WHAT, information=not at_recorded and racing, **kwargs)
+
+
+def recorded(part, array, name):
+    """(of the port, recorded, exact) for all updates that recorded `array`."""
     for n, row in enumerate(run(part)):
-        if f'u{n}_{name}' in part:
-            yield row, part[f'u{n}_{name}']
+        if f'u{n}_{array}' in part:
+            yield row[name], part[f'u{n}_{array}'], exact_run(part)[name, n]
 
 
-def each_factor(part, name, quantity, power):
-    """(is it of a free vector, of the port, of the trace) for each factor at all updates that recorded `name`.
-
-    quantity: gives the port's list; power: a factor of size n has n**power entries in the recorded vector.
-    """
-    free = part['var_bprop_stat_index'][part['var_optype'] == 'None']
-    for row, array in recorded(part, name):
-        pieces = np.split(array, np.cumsum(part['stat_dims']**power)[:-1])
-        for i, (ours, piece) in enumerate(zip(quantity(row), pieces, strict=True)):
-            yield i in free, np.ravel(ours), piece
+def each_factor(part, array, name, power):
+    """The same of all factors, each relative to its size; one of size n has n**power entries in the recorded vector."""
+    ends = np.cumsum(part['stat_dims']**power)
+    yield pooled((ours[start:end], theirs[start:end], answer[start:end])
+                 for ours, theirs, answer in recorded(part, array, name)
+                 for start, end in zip([0, *ends], ends, strict=False))
 
 
-def after_updates(part, name):
-    """(the port's quantities, recorded array) at every recorded boundary but the first."""
-    for n, array in zip(part['boundary_index'].tolist(), part[name], strict=True):
+def after_updates(part, array, name):
+    """At every recorded boundary but the first."""
+    for n, theirs in zip(part['boundary_index'].tolist(), part[array], strict=True):
         if n > 0:
-            yield run(part)[n - 1], array
+            yield run(part)[n - 1][name], theirs, exact_run(part)[name, n - 1]
 
 
-@STAGES.add('losses', each=RUN, rtol=1e-5, atol=1e-5,
-            reason='float32 means; that of the policy loss is a difference of large terms')
+@stage('losses', note='each update by itself')
 def losses(trace, part):
-    yield np.array([row['losses'] for row in run(part)]), np.stack([part['loss'], part['loss_sampled']], axis=1)
+    for name in ('loss', 'loss_sampled'):
+        yield np.array([row[name] for row in run(part)]), part[name], exact_run(part)[name]
 
 
-@STAGES.add('counters', each=RUN, rtol=0, atol=0, reason='integers')
+@STAGES.add('counters', each=RUN, what=WHAT)
 def counters(trace, part):
     yield np.array([row['counters'] for row in run(part)]), part['counters'][1:]
 
 
-@STAGES.add('gradients', each=RUN, rtol=1e-4, norm=True, reason='float32 back-propagation')
+@stage('gradients', at_recorded=True)
 def gradients(trace, part):
     for n, grad in zip(part['grad_index'].tolist(), part['grad_flat'], strict=True):
-        yield run(part)[n]['grad'], grad
+        yield run(part)[n]['grad'], grad, exact_run(part)['grad', n]
 
 
-def cov_new(row):
-    return [factor for block in row['cov_new'] for factor in block]
-
-
-@STAGES.add('factors of one batch', each=RUN, rtol=1e-5, norm=True, reason='float32 sums over the batch')
+@stage('factors of one batch', at_recorded=True, note='that of logstd too: the outer product of a mean gradient near 0')
 def factors(trace, part):
-    yield from ((ours, array) for free, ours, array in each_factor(part, 'cov_new', cov_new, 2) if not free)
+    yield from each_factor(part, 'cov_new', 'cov', 2)
 
 
-@STAGES.add('factors of logstd', each=r'(pi)_params_flat', rtol=1e-3, atol=1e-5,
-            reason='outer product of a mean gradient near 0: what cancels is 100 times larger')
-def free_factors(trace, part):
-    yield from ((ours, array) for free, ours, array in each_factor(part, 'cov_new', cov_new, 2) if free)
-
-
-@STAGES.add('running averages', each=RUN, rtol=1e-3, norm=True, reason='as the factors, logstd among them')
+@stage('running averages')
 def running_averages(trace, part):
-    yield from ((ours, array) for _, ours, array in each_factor(part, 'stats_after', lambda row: row['stats'], 2))
+    yield from each_factor(part, 'stats_after', 'stats', 2)
 
 
-@STAGES.add('eigenvalues', each=RUN, rtol=1e-3, norm=True, reason='likewise; the original decomposes in float32')
+@stage('eigenvalues')
 def eigenvalues(trace, part):
-    yield from ((ours, array) for _, ours, array in each_factor(part, 'eigvals_after', lambda row: row['eigvals'], 1))
+    yield from each_factor(part, 'eigvals_after', 'eigvals', 1)
 
 
-@STAGES.add('preconditioned gradients', each=RUN, rtol=5e-4, norm=True, reason=f'{AMPLIFIED}; before the KL clip')
+@stage('preconditioned gradients', note='before the KL clip')
 def preconditioned(trace, part):
-    clipped, clip_coef = (recorded(part, name) for name in ('precond_update_clipped', 'clip_coef'))
-    for (row, array), (_, coef) in zip(clipped, clip_coef, strict=True):
-        yield row['precond_update_clipped'] / row['clip_coef'], array / coef
+    for n, row in enumerate(run(part)):
+        if f'u{n}_precond_update_clipped' in part:
+            yield (row['precond'], part[f'u{n}_precond_update_clipped'] / part[f'u{n}_clip_coef'],
+                   exact_run(part)['precond', n])
 
 
-@STAGES.add('updates', each=RUN, rtol=5e-4, norm=True, reason=f'{AMPLIFIED}; after the KL clip')
+@stage('updates', note='after the KL clip')
 def clipped(trace, part):
-    for row, array in recorded(part, 'precond_update_clipped'):
-        yield row['precond_update_clipped'], array
+    yield from recorded(part, 'precond_update_clipped', 'clipped')
 
 
-@STAGES.add('vFv', each=RUN, rtol=1e-4, atol=1e-9, reason='a product of two of the above')
+@stage('vFv')
 def vFv(trace, part):
-    yield np.array([row['vFv'] for row in run(part)]), part['vFv']
+    yield np.array([row['vFv'] for row in run(part)]), part['vFv'], exact_run(part)['vFv']
 
 
-@STAGES.add('momenta', each=RUN, rtol=5e-4, norm=True, reason=AMPLIFIED)
+@stage('momenta')
 def momenta(trace, part):
     for name in ('kfac_momentum', 'cold_momentum'):
-        for row, array in after_updates(part, f'{name}_flat'):
-            yield row[name], array
+        yield from after_updates(part, f'{name}_flat', name)
 
 
-@STAGES.add('parameters', each=RUN, rtol=1e-4, atol=1e-5,
-            reason='float32; steps of up to 0.1 with the error of the momenta, one or two after recorded parameters')
+@stage('parameters', note='one or two updates after recorded ones')
 def parameters(trace, part):
-    for row, array in after_updates(part, 'params_flat'):
-        yield row['params'], array
+    yield from after_updates(part, 'params_flat', 'theta')
 
 
-@STAGES.add('way of the parameters, nothing fed', each=RUN, rtol=5e-4, norm=True,
-            reason=f'{AMPLIFIED}; from the first to the last update, the errors of all of them')
+@stage('way of the parameters, nothing fed', note='from the first to the last update')
 def way(trace, part):
     start, *_, end = part['params_flat']
-    yield run(part, fed=False)[-1]['params'] - start, end - start
+    yield (run(part, fed=False)[-1]['theta'] - start, end - start,
+           exact_run(part, fed=False)['theta', len(inputs_of(part)[0]) - 1].map(lambda theta: theta - start))

@@ -2,15 +2,18 @@
 import functools
 
 import numpy as np
-from harness import Stages
+from exact import returns
+from harness import Stages, computed_once
+from noise import measured
 
 from onpolicybaselines.common import mpi_running_mean_std, running_mean_std
 
 STAGES = Stages()
 BATCH = r'x(\d+)'
+WHAT = 'statistics of the observation filters'
 
 
-@functools.cache
+@computed_once
 def states(trace):
     """{(filter, batch): {array: value}} after every batch; batch 'init' is the state before the first."""
     shape = trace['mpi_mean_init'].shape
@@ -35,33 +38,47 @@ def sums(state):
     return {'sum': mean * count, 'sumsq': (state['var'] + np.square(mean)) * count, 'count': count}
 
 
-def compare(trace, which, part, names):
-    for name in names:
-        yield states(trace)[which, part.label][name], trace[f'{which}_{name}_{part.label}']
+@functools.cache
+def exact_sums(trace, label):
+    """What both filters hold after that batch, from all batches up to it."""
+    batches = trace.find(BATCH)
+    seen = [] if label == 'init' else [trace[f'x{batch}'] for batch in batches[:batches.index(label) + 1]]
+    rows = np.concatenate([np.zeros((0, *trace['mpi_mean_init'].shape)), *seen])
+
+    def answers(rows):
+        zero = rows.dtype.type(0)
+        before = np.full(rows.shape[1:], zero), np.full(rows.shape[1:], zero + 1e-2), zero + 1e-2
+        if not len(rows):
+            start = dict(zip(('sum', 'sumsq', 'count'), before, strict=True))
+            return {**start, 'np_mean': before[0], 'np_var': before[0] + 1, 'np_count': zero + 1e-4}
+        names = ('sum', 'sumsq', 'count', 'np_mean', 'np_var', 'np_count')
+        return dict(zip(names, (*returns.sums(rows, before), *returns.moments([rows], 1e-4)), strict=True))
+    return measured(answers, {'rows': rows}, rows=('rows',), precision='float64')
 
 
-@STAGES.add('mpi: sums and count', each=r'mpi_count_(\w+)', rtol=1e-12, atol=1e-12, reason='float64 sums')
+@functools.cache
+def exact_moments(part):
+    """From the recorded sums."""
+    def answers(**sums):
+        return dict(zip(('mean', 'std'), returns.mean_and_std(*sums.values()), strict=True))
+    return measured(answers, {f'{name}_': part.trace[f'mpi_{name}_{part.label}'] for name in ('sum', 'sumsq', 'count')})
+
+
+@STAGES.add('mpi: sums and count', each=r'mpi_count_(\w+)', what=WHAT)
 def mpi_sums(trace, part):
-    yield from compare(trace, 'mpi', part, ('sum', 'sumsq', 'count'))
+    for name in ('sum', 'sumsq', 'count'):
+        yield (states(trace)['mpi', part.label][name], trace[f'mpi_{name}_{part.label}'],
+               exact_sums(trace, part.label)[name])
 
 
-@STAGES.add('mpi: mean and std', each=r'mpi_count_(\w+)', rtol=1e-6, atol=1e-7,
-            reason="std by upstream's float32 difference, from the port's sums; floor 0.1")
+@STAGES.add('mpi: mean and std', each=r'mpi_count_(\w+)', what=WHAT, note='std floor 0.1')
 def mpi_moments(trace, part):
-    yield from compare(trace, 'mpi', part, ['mean'])
-    state = states(trace)['mpi', part.label]
-    mean, meansq = (np.float32(state[name] / state['count']) for name in ('sum', 'sumsq'))
-    yield np.sqrt(np.maximum(meansq - np.square(mean), np.float32(1e-2))), trace[f'mpi_std_{part.label}']
+    for name in ('mean', 'std'):
+        yield states(trace)['mpi', part.label][name], trace[f'mpi_{name}_{part.label}'], exact_moments(part)[name]
 
 
-@STAGES.add('mpi: std without rounding', each=r'mpi_count_(\w+)', rtol=1e-6, atol=1e-7,
-            reason="that of the recorded sums, in float64: upstream's difference of squares loses up to 1e-5")
-def mpi_std(trace, part):
-    total, sumsq = (trace[f'mpi_{name}_{part.label}'] / trace[f'mpi_count_{part.label}'] for name in ('sum', 'sumsq'))
-    yield states(trace)['mpi', part.label]['std'], np.sqrt(np.maximum(sumsq - np.square(total), 1e-2))
-
-
-@STAGES.add('numpy: mean, variance, count', each=r'np_count_(\w+)', rtol=1e-12, atol=1e-12,
-            reason='float64')
+@STAGES.add('numpy: mean, variance, count', each=r'np_count_(\w+)', what=WHAT)
 def np_moments(trace, part):
-    yield from compare(trace, 'np', part, ('mean', 'var', 'count'))
+    for name in ('mean', 'var', 'count'):
+        yield (states(trace)['np', part.label][name], trace[f'np_{name}_{part.label}'],
+               exact_sums(trace, part.label)[f'np_{name}'])

@@ -7,21 +7,26 @@ import functools
 import numpy as np
 import stages_trpo as trpo
 import tensorflow as tf
-from harness import Stages, iterations
+from exact import flow, returns
+from exact.arithmetic import named
+from exact.networks import Pass, observed
+from harness import Stages, compiled_once, computed_once, iterations
+from noise import measured
 from stages_running_mean_std import sums
 
 from onpolicybaselines.trpo_mpi.losses import make_functions
 
 STAGES = Stages()
-
-
-def stage(name, array, compute, **kwargs):
-    STAGES.add(name, each=iterations(array), **kwargs)(compute)
+ALONE = 'the flow: forward, inverse, log-determinants, densities'
 
 
 def alone(name, array, **kwargs):
     """A stage of the policy alone, at its first and its last parameters."""
-    return STAGES.add(name, each=f'(init|final)_{array}', **kwargs)
+    return STAGES.add(name, each=f'(init|final)_{array}', what=ALONE, **kwargs)
+
+
+def stage(name, array, **kwargs):
+    return STAGES.add(name, each=iterations(array), **kwargs)
 
 
 def missing_constant(trace):
@@ -30,17 +35,22 @@ def missing_constant(trace):
 
 # ---------------------------------------------------------------- the policy alone
 
-@functools.cache
+def released(part):
+    """The flat vector of the first or last parameters."""
+    trace = part.trace
+    return trace['pi_init_flat'] if part.label == 'init' else trace.variables('final_pi', trace['pi_var_names'])
+
+
+@computed_once
 def policy_at(part):
     """(normalised observations, distributions) at the probe states and the first or last parameters."""
-    trace, port = part.trace, trpo.port_of(part.trace)
+    port = trpo.port_of(part.trace)
     pi, ob = port.pi, tf.constant(part['ob_raw'], port.pi.X.dtype)
     pi.ob_rms.mean.assign(part['rms_mean'])
     pi.ob_rms.std.assign(part['rms_std'])
-    released = trace['pi_init_flat'] if part.label == 'init' else trace.variables('final_pi', trace['pi_var_names'])
     with pi._store.as_default():
         obz = pi._encode(ob)
-    with pi.at(tf.constant(port.policy.ours(released))):
+    with pi.at(tf.constant(port.policy.ours(released(part)))):
         return obz, pi.pd(ob)
 
 
@@ -51,96 +61,153 @@ def layer_inputs(trace, part, forward):
     inputs = np.concatenate([first[np.newaxis], outputs])
     after_first_coupling = 1 if forward else -1
     inputs[after_first_coupling] += after_first_coupling * part['state_embedding']
-    return map(tf.constant, inputs)
+    return inputs
 
 
-@alone('normalised observations', 'obz', rtol=1e-5, norm=True,
-       reason='float32; the mean is subtracted')
+@functools.cache
+def exact(part):
+    """All of the policy alone."""
+    trace = part.trace
+
+    def answers(theta, mean, std, ob, noise, y, sampled, fwd_in, inv_in, entropy_noise):
+        masks, obz = trace['flow_masks'].astype(theta.dtype), observed(ob, mean, std)
+        params = named(theta, trace['pi_var_names'], trace['pi_var_shapes'])
+        out = {'obz': obz, 'state': flow.state_vector(params, obz), 'forward': flow.forward(params, masks, obz, noise),
+               'fwd_layers': np.array([flow.forward_coupling(params, mask, i, x)
+                                       for i, (mask, x) in enumerate(zip(masks, fwd_in, strict=True))])}
+        layers = [flow.inverse_coupling(Pass(params), masks[i], i, x)
+                  for i, x in zip(reversed(range(len(masks))), inv_in, strict=True)]
+        out |= {'inv_layers': np.array([x for x, *_ in layers]), 'inv_logdets': np.array([det for _, det, _ in layers])}
+        for name, actions in (('inv', y), ('roundtrip', sampled)):
+            x, logdet, _ = flow.inverse(Pass(params), masks, obz, actions)
+            prior = flow.log_prior(x)
+            out |= {f'{name}_x': x, f'{name}_logdet_sum': logdet, f'{name}_log_prior': prior,
+                    f'{name}_log_prob': prior - logdet}
+        tiled = np.tile(obz, (len(entropy_noise) // len(obz), 1))
+        actions = flow.forward(params, masks, tiled, entropy_noise)
+        x, logdet, _ = flow.inverse(Pass(params), masks, tiled, actions)
+        return {**out, 'entropy': -returns.mean(flow.log_prior(x) - logdet)}
+    return measured(answers, {
+        'theta': released(part), 'mean': part['rms_mean'], 'std': part['rms_std'], 'ob': part['ob_raw'],
+        'noise': trace['probe_noise_x'], 'y': trace['probe_action_y'], 'sampled': part['fwd_y'],
+        'fwd_in': layer_inputs(trace, part, True), 'inv_in': layer_inputs(trace, part, False),
+        'entropy_noise': trace['probe_entropy_noise']})
+
+
+@alone('normalised observations', 'obz')
 def normalised(trace, part):
-    yield policy_at(part)[0], part['obz']
+    yield policy_at(part)[0], part['obz'], exact(part)['obz']
 
 
-@alone('state vector', 'state_embedding', rtol=1e-5, reason='float32')
+@alone('state vector', 'state_embedding')
 def state_vector(trace, part):
-    yield policy_at(part)[1].flatparam(), part['state_embedding']
+    yield policy_at(part)[1].flatparam(), part['state_embedding'], exact(part)['state']
 
 
-@alone('forward map, per coupling', 'fwd_layer_out', rtol=1e-5, reason="float32; from each coupling's recorded input")
-def forward_layers(trace, part):
+def per_coupling(trace, part, forward, function):
     couplings = policy_at(part)[1].couplings
-    yield [c.forward(x) for c, x in zip(couplings, layer_inputs(trace, part, True), strict=True)], part['fwd_layer_out']
+    inputs = map(tf.constant, layer_inputs(trace, part, forward))
+    return [function(c, x) for c, x in zip(couplings if forward else reversed(couplings), inputs, strict=True)]
 
 
-@alone('forward map', 'fwd_y', rtol=1e-5, reason='float32')
+@alone('forward map, per coupling', 'fwd_layer_out', note="from each coupling's recorded input")
+def forward_layers(trace, part):
+    ours = per_coupling(trace, part, True, lambda coupling, x: coupling.forward(x))
+    yield from zip(ours, part['fwd_layer_out'], exact(part)['fwd_layers'], strict=True)
+
+
+@alone('forward map', 'fwd_y')
 def forward(trace, part):
-    yield policy_at(part)[1].sample(tf.constant(trace['probe_noise_x'])), part['fwd_y']
+    yield policy_at(part)[1].sample(tf.constant(trace['probe_noise_x'])), part['fwd_y'], exact(part)['forward']
 
 
-@alone('inverse, per coupling', 'inv_layer_x', rtol=1e-5, reason="float32; from each coupling's recorded input")
+@alone('inverse, per coupling', 'inv_layer_x', note="from each coupling's recorded input")
 def inverse_layers(trace, part):
-    couplings = reversed(policy_at(part)[1].couplings)
-    yield [c.inverse(y) for c, y in zip(couplings, layer_inputs(trace, part, False), strict=True)], part['inv_layer_x']
+    ours = per_coupling(trace, part, False, lambda coupling, y: coupling.inverse(y))
+    yield from zip(ours, part['inv_layer_x'], exact(part)['inv_layers'], strict=True)
 
 
-@alone('log-determinant, per coupling', 'inv_layer_logdet', rtol=1e-5,
-       reason="float32; from each coupling's recorded input")
+@alone('log-determinant, per coupling', 'inv_layer_logdet', note="from each coupling's recorded input")
 def layer_logdets(trace, part):
-    couplings = reversed(policy_at(part)[1].couplings)
-    yield [-c.inverse_log_det_jacobian(y, event_ndims=1)
-           for c, y in zip(couplings, layer_inputs(trace, part, False), strict=True)], part['inv_layer_logdet']
+    ours = per_coupling(trace, part, False, lambda coupling, y: -coupling.inverse_log_det_jacobian(y, event_ndims=1))
+    yield from zip(ours, part['inv_layer_logdet'], exact(part)['inv_logdets'], strict=True)
 
 
 def density(trace, part, y, which):
     """The inverse of `y` as a whole and what it gives, against the arrays `which_*`."""
-    dist = policy_at(part)[1].dist
+    dist, answers = policy_at(part)[1].dist, exact(part)
     x = dist.bijector.inverse(y)
-    yield x, part[f'{which}_x']
-    yield -dist.bijector.inverse_log_det_jacobian(y, event_ndims=1), part[f'{which}_logdet_sum']
-    yield dist.distribution.log_prob(x), part[f'{which}_log_prior'] + missing_constant(trace)
-    yield dist.log_prob(y), part[f'{which}_log_prob'] + missing_constant(trace)
+    yield x, part[f'{which}_x'], answers[f'{which}_x']
+    yield (-dist.bijector.inverse_log_det_jacobian(y, event_ndims=1), part[f'{which}_logdet_sum'],
+           answers[f'{which}_logdet_sum'])
+    yield (dist.distribution.log_prob(x), part[f'{which}_log_prior'] + missing_constant(trace),
+           answers[f'{which}_log_prior'])
+    yield dist.log_prob(y), part[f'{which}_log_prob'] + missing_constant(trace), answers[f'{which}_log_prob']
 
 
-@alone('inverse and log-probability', 'inv_log_prob', rtol=1e-5, reason='float32; constant -d/2 log(2 pi) added')
+@alone('inverse and log-probability', 'inv_log_prob', note='constant -d/2 log(2 pi) added')
 def log_probability(trace, part):
     yield from density(trace, part, tf.constant(trace['probe_action_y']), 'inv')
 
 
-@alone('the same of forward samples', 'roundtrip_log_prob', rtol=1e-5,
-       reason='float32; constant -d/2 log(2 pi) added')
+@alone('the same of forward samples', 'roundtrip_log_prob', note='constant -d/2 log(2 pi) added')
 def roundtrip(trace, part):
     yield from density(trace, part, tf.constant(part['fwd_y']), 'roundtrip')
-    yield policy_at(part)[1].dist.bijector.inverse(tf.constant(part['fwd_y'])), trace['probe_noise_x']
 
 
-@alone('sampled entropy', 'entropy', rtol=1e-5, reason='float32 mean; recorded noise; constant d/2 log(2 pi) added')
+@alone('sampled entropy', 'entropy', note='recorded noise; constant d/2 log(2 pi) added')
 def entropy(trace, part):
     noise = trace['probe_entropy_noise']
     estimates = policy_at(part)[1].sampled_entropy(len(noise) // len(part['ob_raw']), tf.constant(noise))
-    yield tf.reduce_mean(estimates), part['entropy'] - missing_constant(trace)
+    yield tf.reduce_mean(estimates), part['entropy'] - missing_constant(trace), exact(part)['entropy']
 
 
 # ---------------------------------------------------------------- whole iterations
 
+trpo.batch_stages(STAGES)
+
+
+@stage('filter: update', 'update_pi_rms_sum', what='statistics of the observation filters')
 def filter_update(trace, part):
     """From the filter of sampling, with the batch, to the filter of the update, new and old policy alike."""
     port = trpo.port_of(trace)
     port.use_filter(part, 'sampling')
     port.pi.ob_rms.update(part['ob'])
+    names = ('sum', 'sumsq', 'count')
+    before = {name: part[f'sampling_pi_rms_{name}'] for name in names}
+    answers = measured(lambda ob, **old: dict(zip(names, returns.sums(ob, tuple(old.values())), strict=True)),
+                       {'ob': part['ob'].astype('float64'), **before}, rows=('ob',), precision='float64')
     for which in ('pi', 'oldpi'):
         for name, value in sums(port.pi.ob_rms.state()).items():
-            yield value, part[f'update_{which}_rms_{name}']
+            yield value, part[f'update_{which}_rms_{name}'], answers[name]
 
 
+@stage('entries without effect', 'g', what='entries of the released vectors that the port lacks',
+       note='no gradient, curvature or step in the original either, but for the damping of one product')
 def masked_entries(trace, part):
-    """Entries of the released vectors that the port lacks: no gradient, no curvature but the damping, no step."""
     dropped = trpo.port_of(trace).policy.dropped
     assert len(dropped)
     yield part['g'][dropped], np.zeros(len(dropped))
     yield part['probe_fvp'][:, dropped], np.zeros((len(part['probe_fvp']), len(dropped)))
-    yield part['cg_Ap'][:, dropped], trace['hp_cg_damping'] * part['cg_p'][:, dropped]
+    yield np.float32(trace['hp_cg_damping']) * part['cg_p'][:, dropped], part['cg_Ap'][:, dropped]
     yield part['stepdir'][dropped], np.zeros(len(dropped))
 
 
+trpo.update_stages(STAGES)
+
+
+@functools.cache
+def exact_logp(part):
+    policy = trpo.policy_of(part.trace)
+
+    def answers(rms_mean, rms_std, ob, ac, **thetas):
+        obz = observed(ob, rms_mean, rms_std)
+        return {when: policy.log_prob(policy.layers(theta), obz, ac)[0] for when, theta in thetas.items()}
+    return measured(answers, {**trpo.filter_inputs(part), 'ob': part['ob'], 'ac': part['ac'],
+                              **{when: part[f'pi_flat_{when}'] for when in ('before', 'after')}})
+
+
+@stage('log-probabilities after', 'logp_old_after_update', what=ALONE, note='constant -d/2 log(2 pi) added')
 def logp_after(trace, part):
     port = trpo.port_of(trace)
     port.use_filter(part)
@@ -148,14 +215,16 @@ def logp_after(trace, part):
     for which, when in (('old', 'before'), ('new', 'after')):
         with port.pi.at(tf.constant(port.policy.ours(part[f'pi_flat_{when}']))):
             logp = port.pi.pd(ob).logp(ac)
-        yield logp, part[f'logp_{which}_after_update'] + missing_constant(trace)
+        yield logp, part[f'logp_{which}_after_update'] + missing_constant(trace), exact_logp(part)[when]
 
 
-@functools.cache
+@compiled_once
 def correct_hessian(trace):
     return make_functions(trpo.port_of(trace).pi, fisher='hessian').compute_fvp
 
 
+@stage('distance to the correct Hessian', 'probe_fvp', what='Fisher-vector products', information=True,
+       note="how far fisher='hessian' is from the released products; must exceed 1e-3")
 def distance_to_hessian(trace, part):
     port = trpo.port_of(trace)
     port.use_filter(part)
@@ -163,53 +232,9 @@ def distance_to_hessian(trace, part):
     correct = np.array([correct_hessian(trace)(p, theta, ob, ac) for p in port.policy.ours(part['probe_p'])])
     released = port.policy.ours(part['probe_fvp'])
     assert np.linalg.norm(correct - released) > 1e-3 * np.linalg.norm(released), "fisher='released' would be needless"
-    yield correct, released
+    answers = trpo.exact_products(part, 'probe_p', False).map(lambda products: products[:, port.policy.index])
+    yield correct, released, answers
 
 
-stage('filter: mean and std', r'(?:\w+_)?pi_rms_sum', trpo.filter_state, rtol=1e-6, reason='one float32 difference')
-stage('filter: update', 'update_pi_rms_sum', filter_update, rtol=1e-12, atol=1e-9, reason='float64 sums over the batch')
-stage('value predictions', 'vpred', trpo.vpred, rtol=1e-5, norm=True, reason='float32; filter of sampling')
-stage('advantages and returns', 'adv', trpo.advantages, rtol=1e-5, norm=True,
-      reason='float32 recursion; in the norm, as elements near 0 are differences of large ones')
-stage('entries without effect', 'g', masked_entries, rtol=1e-6, atol=0,
-      reason='0 in the trace, but for one product with the damping')
-stage('losses before', 'lossbefore', trpo.lossbefore, rtol=1e-5,
-      reason="float32; the port's means are float64; entropy left out: its noise was not recorded")
-stage('gradient', 'g', trpo.gradient, rtol=1e-5, norm=True, reason='float32')
-stage('Fisher-vector products: probes', 'probe_fvp', trpo.probe_fvp, rtol=1e-4, norm=True,
-      reason="float32, second derivatives; fisher='released'")
-stage('Fisher-vector products: CG', 'cg_Ap', trpo.cg_products, rtol=1e-4, norm=True,
-      reason='as the probes, damping included; at the recorded directions')
-stage('distance to the correct Hessian', 'probe_fvp', distance_to_hessian, rtol=None, norm=True,
-      reason="information: how far fisher='hessian' is from the released products; must exceed 1e-3")
-stage('CG, recorded products fed in', 'cg_Ap', trpo.cg_replayed, rtol=trpo.summation_order, norm=True,
-      reason='1e-4, or 10 x the change when float32 sums are taken in other orders')
-stage('CG direction', 'stepdir', trpo.stepdir, rtol=trpo.recorded_sensitivity, norm=True,
-      reason='1e-4, or 10 x the recorded change for a change of b by 1e-6; above a tenth no bound: indefinite')
-stage('shs', 'shs', trpo.shs, rtol=1e-4, reason='float32, second derivatives; from the recorded direction')
-stage('lm and expected improvement', 'lm', trpo.step_scale, rtol=1e-4, reason='float32; recorded products fed in')
-stage('full step', 'fullstep', trpo.full_step, rtol=trpo.summation_order, norm=True,
-      reason='as CG, recorded products fed in')
-stage('line search: losses of trials', 'linesearch_losses', trpo.trial_losses, rtol=1e-4,
-      reason='float32; along the recorded full step')
-stage('line search: step size', 'accepted_stepsize', trpo.accepted_stepsize, rtol=0, atol=0,
-      reason='a power of 1/2, and the number of trials; along the recorded full step')
-stage('policy parameters after', 'pi_flat_after', trpo.policy_after, rtol=1e-6, atol=1e-7,
-      reason='two float32 operations; along the recorded full step')
-stage('policy change', 'pi_flat_after', trpo.whole_update, rtol=trpo.summation_order, norm=True,
-      reason='whole update, recorded products fed in to CG')
-stage('policy change, all by the port', 'pi_flat_after', trpo.unaided_update, rtol=trpo.recorded_sensitivity, norm=True,
-      reason='whole update, nothing fed in: as the CG direction')
-stage('log-probabilities after', 'logp_old_after_update', logp_after, rtol=1e-5,
-      reason='float32; constant -d/2 log(2 pi) added')
-STAGES.add('dropped segment: given up', each=r'(skip\d+)_shs', rtol=0, atol=0,
-           reason='curvature below 0, parameters unchanged; recorded products fed in')(trpo.dropped_segment)
-stage('value fit: first gradient', 'vf_grad_first', trpo.value_gradient_first, rtol=1e-5, norm=True,
-      reason='float32; filter of the update')
-stage('value fit: last gradient', 'vf_grad_last', trpo.value_gradient_last, rtol=1e-5, norm=True,
-      reason='float32, after all other minibatches')
-stage('value parameters, change', 'vf_flat_after', trpo.value_change, rtol=1e-5, norm=True,
-      reason='float32, all minibatches in the recorded order')
-stage('Adam moments after', 'adam_m_after', trpo.adam_moments, rtol=1e-5, norm=True,
-      reason='float32, all minibatches in the recorded order')
-stage('Adam time after', 'adam_t_after', trpo.adam_time, rtol=0, atol=0, reason='a counter')
+STAGES.add('dropped segment: given up', each=r'(skip\d+)_shs', what=trpo.STEP,
+           note='curvature below 0, parameters unchanged; recorded gradient and products')(trpo.dropped_segment)
