@@ -25,6 +25,12 @@ OUT_OF_ORDER: dict[tuple[str, str], str] = {}
 SHARED = ('a2c.utils', 'a2c.runner')
 # what stands above the algorithms
 ABOVE = ('run', 'session')
+# what environments are and how they step, and the only files below it that make environments, so need to know of it:
+# the package's tasks are registered where gymnasium is asked for one, and whatever can step in machine code does
+ENVIRONMENTS = ('envs', 'native')
+MAKERS = ('common.cmd_util', 'common.learning')
+# what imports a module of a name that is not in its text: an algorithm's, and that of a user's environments
+NAMED_BY_USERS = ('run', 'session.tasks')
 
 
 # ---------------------------------------------------------------- names
@@ -36,11 +42,23 @@ def added_names(folder, upstream, notes):
         allowed = {**notes.get(EVERY_FILE, {}), **notes.get(file, {})}
         patterns = [name for name, note in allowed.items() if note.change == 'added']
         for name in package.names(file):
-            owner = name.partition('.')[0]
-            names = (name, owner) if owner not in upstream[file] else (name,)  # methods of a new class share its row
-            if name not in upstream[file] and not any(fnmatch.fnmatchcase(n, p) for n in names for p in patterns):
+            owner, _, last = name.rpartition('.')
+            names = [name, *(o for o in owners(name) if o not in upstream[file])]  # what a new class has shares its row
+            is_named = f'`{last}`' in getattr(allowed.get(owner), 'why', '')  # as attributes are, in their class's row
+            if name not in upstream[file] and not is_named and not any(
+                    fnmatch.fnmatchcase(n, p) for n in names for p in patterns):
                 faults.append(f'{file}: {name}')
     return faults
+
+
+def owners(name):
+    """The classes that a name is in.
+
+    >>> owners('A.B.c')
+    ['A', 'A.B']
+    """
+    parts = name.split('.')
+    return ['.'.join(parts[:k]) for k in range(1, len(parts))]
 
 
 def names_out_of_order(folder, upstream, allowed=()):
@@ -86,31 +104,62 @@ def modules(folder):
 
 def imports(folder):
     """{module: {module of the package, or '/name' of another one, that it imports}}, everywhere in its file: inside
-    functions and under TYPE_CHECKING, too; names of modules given to `import_module` are not seen."""
+    functions, under TYPE_CHECKING, by `import_module` or `__import__`, and by attributes of a package or module that it
+    imports. Of a name that is put together, what it begins with counts, or '?' where that is nothing."""
     known, package = modules(folder), pathlib.Path(folder).name
     graph = {}
     for module, path in known.items():
+        here = [package, *filter(None, module.split('.'))]
+        here = here if path.name == '__init__.py' else here[:-1]
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding='utf-8'))))
+        parts = {node.value for node in nodes if isinstance(node, ast.Attribute)}  # o.a in o.a.b
+        bindings = [binding for node in nodes for binding in _bindings(node, here)]
+        names = [name for _, name in bindings if name != package]
+        names += [name for node in nodes for name in _called(node, here, bindings)]
+        names += [name for node in set(nodes) - parts for name in _used(node, bindings)]
         targets = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                base = node.module or ''
-                if node.level:
-                    parts = [package, *filter(None, module.split('.'))]
-                    here = parts if path.name == '__init__.py' else parts[:-1]
-                    base = '.'.join([*here[:len(here) - node.level + 1], *filter(None, [node.module])])
-                names = [f'{base}.{alias.name}' for alias in node.names]
-            else:
-                continue
-            for name in names:
-                first, _, rest = name.partition('.')
-                if first == package:
-                    targets.add(rest if rest in known else rest.rpartition('.')[0])
-                else:
-                    targets.add(f'/{first}')
+        for name in names:
+            first, _, rest = name.partition('.')
+            while rest and rest not in known:
+                rest = rest.rpartition('.')[0]
+            targets.add(rest if first == package else first if first == '?' else f'/{first}')
         graph[module] = targets - {module}
     return graph
+
+
+def _bindings(node, here):
+    """(name here, module or what is in it) of what an import statement in the package `here` binds."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            first = alias.name.partition('.')[0]
+            yield from [(alias.asname, alias.name)] if alias.asname else [('', alias.name), (first, first)]
+    elif isinstance(node, ast.ImportFrom):
+        base = _absolute('.' * node.level + (node.module or ''), here)
+        yield from ((alias.asname or alias.name, f'{base}.{alias.name}') for alias in node.names)
+
+
+def _used(node, bindings):
+    """What an attribute is of a name that an import binds, with all attributes of attributes."""
+    if isinstance(node, ast.Attribute):
+        first, _, rest = ast.unparse(node).partition('.')
+        yield from (f'{name}.{rest}' for bound, name in bindings if bound == first)
+
+
+def _absolute(name, here):
+    """The whole name of a relative one."""
+    level = len(name) - len(name.lstrip('.'))
+    return '.'.join([*here[:len(here) - level + 1], *filter(None, [name[level:]])]) if level else name
+
+
+def _called(node, here, bindings):
+    """The module that a call imports, as far as its text says."""
+    if not isinstance(node, ast.Call):
+        return
+    function = ast.unparse(node.func).rpartition('.')[2]
+    if dict(bindings).get(function, function).rpartition('.')[2] in ('import_module', '__import__'):
+        argument = [*node.args, *(keyword.value for keyword in node.keywords)][0]
+        start = argument.values[0] if isinstance(argument, ast.JoinedStr) else argument
+        yield _absolute(start.value, here) if isinstance(getattr(start, 'value', None), str) else '?'
 
 
 def circles(graph):
@@ -141,6 +190,9 @@ def wrong_arrows(graph):
         for target in sorted(targets):
             other = target.partition('.')[0]
             if (target == '/run'
+                    or (target == '?' and module not in NAMED_BY_USERS)
+                    or (other in ENVIRONMENTS and part not in (*ABOVE, *ENVIRONMENTS) and module not in MAKERS)
+                    or (other == 'native' and part == 'envs')
                     or (other in ABOVE and part not in ABOVE)
                     or (other in algorithms and part not in (*ABOVE, other) and target not in SHARED)):
                 faults.append(f'{module} -> {target}')
@@ -201,24 +253,59 @@ LIMIT = 1
 def f():
     inner = 1
 class C:
-    attribute: Any = 1
+    attribute: Any = [k for k in 'ab']
     def __init__(self): self.x = 1
     def m(self): pass
 '''
 
 
 def test_an_added_name_is_found(package):
-    upstream = {'a.py': ['LIMIT', 'f', 'C', 'C.__init__', 'C.m']}
+    upstream = {'a.py': ['LIMIT', 'f', 'C', 'C.attribute', 'C.__init__', 'C.m']}
     assert added_names(package({'a.py': MIRROR, 'ours.py': 'def g(): pass'}), upstream, {}) == []
     more = MIRROR + '    def _n(self): pass\ndef _g(): pass\nX, _Y = 1, 2\nclass New:\n    def m(self): pass\n'
     folder = package({'a.py': more})
     assert added_names(folder, upstream, {}) == [f'a.py: {name}' for name in ('C._n', '_g', 'X', '_Y', 'New', 'New.m')]
 
 
+BOUND = {
+    'for k, v in {}.items(): inner = 1': ['k', 'v', 'inner'],
+    'with open("a") as (h, g): pass': ['h', 'g'],
+    'while n := 1: w = 2': ['n', 'w'],
+    'match LIMIT:\n    case [a, *b]: pass\n    case {"k": c, **d}: e = 1': ['a', 'b', 'c', 'd', 'e'],
+    'match LIMIT:\n    case int() as i: pass': ['i'],
+    '[last := k for k in "ab"]': ['last'],
+    'print(h := 1)': ['h'],
+    'def f(x=(default := 1)): pass': ['default'],
+    'x += 1': ['x'],
+    'try: t = 1\nfinally: u = 2': ['t', 'u'],
+    'async def co(): pass': ['co'],
+}
+
+
+@pytest.mark.parametrize('text', BOUND)
+@pytest.mark.parametrize('in_class', [False, True])
+def test_names_are_found_however_they_are_bound(text, in_class, package):
+    names = [f'C.{name}' for name in BOUND[text]] if in_class else BOUND[text]
+    if in_class:
+        text = 'class C:\n' + '\n'.join(f'    {line}' for line in text.split('\n'))
+    assert added_names(package({'a.py': text}), {'a.py': ['C', 'C.f', 'f']}, {}) == [f'a.py: {name}' for name in names]
+
+
+def test_attributes_and_classes_inside_classes_are_found(package):
+    text = ('class C:\n    first = 1\n    second: int\n    class In:\n        third = 3\n        def m(self): pass\n'
+            '    def m(self): self.free = 1\n    fourth = 4\n')
+    upstream = {'a.py': ['C', 'C.m']}
+    folder = package({'a.py': text})
+    new = ['C.first', 'C.second', 'C.In', 'C.In.third', 'C.In.m', 'C.fourth']
+    assert added_names(folder, upstream, {}) == [f'a.py: {name}' for name in new]
+    notes, _ = read_notes('### a.py\n| `C` | behaviour | `first` and `fourth`. |\n| `C.In` | added | Why. |\n')
+    assert added_names(folder, upstream, notes) == ['a.py: C.second']
+
+
 def test_an_added_name_may_be_allowed(package):
     folder = package({'a.py': MIRROR + 'def g(): pass\nclass New:\n    def m(self): pass\n',
                       'b.py': 'class C:\n    def state(self): pass'})
-    upstream = {'a.py': ['LIMIT', 'f', 'C', 'C.__init__', 'C.m'], 'b.py': ['C']}
+    upstream = {'a.py': ['LIMIT', 'f', 'C', 'C.attribute', 'C.__init__', 'C.m'], 'b.py': ['C']}
     notes, _ = read_notes('### every file\n| `*.state` | added | Why. |\n### a.py\n| `New` | added | Why. |\n'
                           '| `g` | changed | Why. |\n')
     assert added_names(folder, upstream, {}) == ['a.py: g', 'a.py: New', 'a.py: New.m', 'b.py: C.state']
@@ -245,6 +332,14 @@ CIRCLES = [
     'from ..common.a import x',
     'def f():\n    from onpolicybaselines.common.a import x',
     'from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from onpolicybaselines.common.a import x',
+    'import importlib\nimportlib.import_module("onpolicybaselines.common.a")',
+    'from importlib import import_module as get\nget(name="onpolicybaselines.common.a")',
+    'from importlib import import_module\ndef f(): import_module(".a", __package__)',
+    '__import__("onpolicybaselines.common.a")',
+    'import onpolicybaselines as o\ndef f(): return o.common.a.x',
+    'import onpolicybaselines.logger\nonpolicybaselines.common.a.x()',
+    'from onpolicybaselines import common as c\nc.a.x',
+    'from .. import common\nclass C(common.a.x): pass',
 ]
 
 
@@ -268,6 +363,15 @@ ARROWS = [
     ('common/c.py', 'from onpolicybaselines.session.play import play', 'common.c -> session.play'),
     ('logger.py', 'import run.experiment', 'logger -> /run'),
     ('session/play.py', 'from run import jobs', 'session.play -> /run'),
+    ('common/c.py', 'import importlib as i\ni.import_module("onpolicybaselines.a2c.a2c")', 'common.c -> a2c.a2c'),
+    ('common/c.py', 'import importlib\nimportlib.import_module(f"onpolicybaselines.a2c.{x}")', 'common.c -> a2c'),
+    ('common/c.py', '__import__("run.experiment")', 'common.c -> /run'),
+    ('common/c.py', 'import onpolicybaselines as o\no.a2c.a2c.learn()', 'common.c -> a2c.a2c'),
+    ('common/c.py', 'import importlib\nimportlib.import_module(name)', 'common.c -> ?'),
+    ('common/c.py', 'from onpolicybaselines.native import step', 'common.c -> native'),
+    ('common/c.py', 'import onpolicybaselines.envs', 'common.c -> envs'),
+    ('a2c/utils.py', 'from onpolicybaselines import envs', 'a2c.utils -> envs'),
+    ('envs/__init__.py', 'from onpolicybaselines import native', 'envs -> native'),
 ]
 
 
@@ -275,7 +379,11 @@ ARROWS = [
 def test_an_arrow_that_goes_the_wrong_way_is_found(module, text, fault, package):
     folder = package({
         **dict.fromkeys(['__init__.py', 'a2c/__init__.py', 'acktr/__init__.py', 'common/__init__.py', 'logger.py',
-                         'session/__init__.py', 'a2c/utils.py', 'a2c/runner.py', 'acktr/kfac.py'], ''),
+                         'session/__init__.py', 'a2c/utils.py', 'a2c/runner.py', 'acktr/kfac.py', 'envs/__init__.py'],
+                        ''),
+        'native/__init__.py': 'from onpolicybaselines.envs import TASKS\nfrom onpolicybaselines.common import c',
+        'common/cmd_util.py': 'import onpolicybaselines.envs\nfrom onpolicybaselines.native import step',
+        'session/tasks.py': 'from importlib import import_module\ndef f(name): import_module(name)',
         'a2c/a2c.py': 'from onpolicybaselines.common import c',
         'acktr/acktr.py': 'from onpolicybaselines.a2c.runner import Runner',
         'common/c.py': 'from onpolicybaselines.a2c.utils import fc',

@@ -15,6 +15,7 @@ from run.diff.code import Side, code_table
 from run.diff.notes import EVERY_FILE, read_notes
 from run.diff.sections import Section, statements
 from run.diff.sequences import equal_pairs, in_order
+from run.diff.tables import LEGEND
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -580,8 +581,10 @@ def test_pages(trees, tmp_path):
     assert '<code>(x, y=1)</code><br><span class="dim">now</span> <code>(x, y=2)</code>' in section
     section = re.search('<section id="outside".*?</section>', page, re.DOTALL)[0]
     assert re.search(r'moved to <a href="common\.shapes\.py\.html#R\d+">inside</a>', section)
-    rows = [[cell[1].strip() for cell in row] for row in Cells((out / 'index.html').read_text(encoding='utf-8')).rows]
-    assert ['8 of 17', '8', '10 of 37', '7', '16', ''] in rows
+    index = (out / 'index.html').read_text(encoding='utf-8')
+    assert '<p>3 pages: 1 files of Baselines' in index and 'and 2 of ours alone' in index and LEGEND in index
+    rows = [[cell[1].strip() for cell in row] for row in Cells(index).rows]
+    assert ['8 of 17', '8', '10 of 37', '7', '16', '0'] in rows
     assert ['kept', 'behaviour', 'Does <more>.'] in rows
     assert ['Gone, Gone.method', 'dropped', 'Neither.'] in rows
 

@@ -187,6 +187,8 @@ BAD_INPUT = [
     (['--seed=-1'], '--seed'),
     (['--seed=one'], '--seed'),
     (['--num_timesteps=-5'], '--num_timesteps'),
+    (['--num_timesteps=1e30'], 'expected a whole number from 0 to 1000000000000'),
+    (['--max_episodes=1e30'], 'must not be negative, and at most 1e12'),
     (['--num_env=0'], '--num_env'),
     (['--reward_scale=big'], '--reward_scale'),
     (['--init_logstd=nan'], 'init_logstd=nan must be finite'),

@@ -21,7 +21,7 @@ from onpolicybaselines.common.checkpoint import Checkpoints
 from onpolicybaselines.common.policy import batch_placeholders
 from onpolicybaselines.common.sampling import entropy_noise, entropy_of
 from onpolicybaselines.common.costs import check_batch
-from onpolicybaselines.common.keywords import Count, Fraction, NonNegative, Positive, Repeats, check_ranges
+from onpolicybaselines.common.keywords import Count, Fraction, NonNegative, Positive, Repeats, Total, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_util import sync_from_root
 from onpolicybaselines.common.mpi_world import allmean, size
@@ -120,7 +120,7 @@ def learn(
     env: gym.Env | gym.vector.VectorEnv | VecEnv,
     seed: int | None = None,
     nsteps: Count = 5,
-    total_timesteps: NonNegative[int] = int(80e6),
+    total_timesteps: Total = int(80e6),
     vf_coef: NonNegative[float] = 0.5,
     ent_coef: NonNegative[float] = 0.01,
     max_grad_norm: Positive[float] | None = 0.5,

@@ -26,7 +26,7 @@ from onpolicybaselines.common.sampling import entropy_noise, entropy_of
 from onpolicybaselines.common.checkpoint import Checkpoints
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.costs import check_batch, check_factors
-from onpolicybaselines.common.keywords import Count, Fraction, NonNegative, Positive, Repeats, check_ranges
+from onpolicybaselines.common.keywords import Count, Fraction, NonNegative, Positive, Repeats, Total, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_util import sync_from_root
 from onpolicybaselines.common.mpi_world import rank, size
@@ -124,7 +124,7 @@ def learn(
     network: str | Callable,
     env: gym.Env | gym.vector.VectorEnv | VecEnv,
     seed: int | None = None,
-    total_timesteps: NonNegative[int] = int(40e6),
+    total_timesteps: Total = int(40e6),
     gamma: Fraction = 0.99,
     log_interval: Count = 100,
     nsteps: Count = 20,

@@ -21,7 +21,7 @@ from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
 from onpolicybaselines.common.checkpoint import Checkpoints
 from onpolicybaselines.common.checks import check_finite
 from onpolicybaselines.common.costs import check_batch, check_factors
-from onpolicybaselines.common.keywords import Count, Fraction, NonNegative, Passes, Positive, check_ranges
+from onpolicybaselines.common.keywords import Count, Fraction, Passes, Positive, Total, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_moments import mpi_moments
 from onpolicybaselines.common.mpi_util import sync_from_root
@@ -104,7 +104,7 @@ def adapt_stepsize(stepsize: float, kl: float, desired_kl: float) -> float:
 
 def learn(*,
         env: gym.Env | gym.vector.VectorEnv | VecEnv,
-        total_timesteps: NonNegative[int],
+        total_timesteps: Total,
         gamma: Fraction = 0.99,
         lam: Fraction = 0.97,
         timesteps_per_batch: Count = 2500,

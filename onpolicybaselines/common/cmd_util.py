@@ -141,8 +141,8 @@ def common_arg_parser() -> argparse.ArgumentParser:
                         type=str)
     parser.add_argument('--seed', help='RNG seed', type=at_least(0), default=None)
     parser.add_argument('--alg', help='algorithm', type=str, default='trpo_mpi')
-    parser.add_argument('--num_timesteps', help='environment steps to train for, over all ranks', type=at_least(0),
-                        default=int(1e6))
+    parser.add_argument('--num_timesteps', help='environment steps to train for, over all ranks',
+                        type=at_least(0, 10**12), default=int(1e6))
     parser.add_argument('--network', help='network type (mlp, cnn, conv_only ...); mlp for vectors, cnn for Atari',
                         default=None)
     parser.add_argument('--policy', help='distribution of continuous actions: gaussian (if not given), gmm or flow',

@@ -12,10 +12,10 @@ from typing import IO
 import numpy as np
 
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.state import negative
 
 _META = '__meta__'
 TEMPORARY = '.tmp'  # ends the name of a file that is being written
-COUNTS = ('count', 'n', 'S', 'sumsq')  # of filters: what has been seen, and sums of squares
 NO_FILE = 'it is no file, and is not replaced by one'
 
 
@@ -116,7 +116,7 @@ def read_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
 
 def check_fits(path: str, meta: dict, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
     """Raise UsageError, naming the first fault, if the arrays `found` in a file have not the names and shapes of those
-    `expected`, or hold numbers that no run leaves: not finite, or counts below 0."""
+    `expected`, or hold numbers that no run leaves: not finite, or counts and variances below 0."""
     here, there = ({name: np.shape(value) for name, value in arrays.items()} for arrays in (expected, found))
     for name in {**here, **there}:
         if here.get(name) != there.get(name):
@@ -125,8 +125,8 @@ def check_fits(path: str, meta: dict, found: Mapping[str, np.ndarray], expected:
     for name, value in found.items():
         if not np.isfinite(value).all():
             raise UsageError(f'{path!r} is damaged: {name} has numbers that are not finite')
-        if name.rpartition('/')[-1] in COUNTS and np.any(value < 0):
-            raise UsageError(f'{path!r} is damaged: {name} is negative, and counts')
+    if negative(found):
+        raise UsageError(f'{path!r} is damaged: {negative(found)} is negative')
 
 
 def _is_numeric(array):

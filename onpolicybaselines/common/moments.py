@@ -30,5 +30,6 @@ def moments_of_sums(state: Mapping[str, Any], prefix: str = '') -> State:
     if not state.keys() >= set(names) or np.shape(state[names[0]]) != np.shape(state[names[1]]):
         return dict(state)
     mean, meansq = (state[name] / np.maximum(state[names[2]], np.finfo('float64').tiny) for name in names[:2])
+    var = np.where(meansq < 0, meansq, np.maximum(meansq - np.square(mean), 0))  # damage is not to look like rounding
     others = {name: value for name, value in state.items() if name not in names[:2]}
-    return {**others, prefix + 'mean': mean, prefix + 'var': np.maximum(meansq - np.square(mean), 0)}
+    return {**others, prefix + 'mean': mean, prefix + 'var': var}

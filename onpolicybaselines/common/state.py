@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 State = dict[str, Any]
+NOT_NEGATIVE = ('count', 'n', 'S', 'var')  # of filters: what has been seen, squared deviations, variances
 
 
 @runtime_checkable
@@ -83,9 +84,22 @@ def unflatten(arrays: Mapping[str, np.ndarray], rest: Any) -> Any:
     return {name: unflatten(arrays, part) for name, part in rest.items()}
 
 
+def negative(found: Mapping[str, Any]) -> str | None:
+    """The first path in a flat state at which a number is below 0 that cannot be.
+
+    >>> negative({'pi/w': np.array([-1.]), 'ob_rms/var': np.array([1., -1.])})
+    'ob_rms/var'
+    """
+    return next((path for path, value in found.items()
+                 if path.rpartition('/')[-1] in NOT_NEGATIVE and np.any(np.asarray(value) < 0)), None)
+
+
 def check_shapes(name: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Raise ValueError, naming the first fault, unless a state of `name` has the expected keys and shapes of arrays."""
+    """Raise ValueError, naming the first fault, unless a state of `name` has the expected keys and shapes of arrays,
+    and no `negative` number."""
     for key in {**expected, **found}:
         here, there = (np.shape(part[key]) if key in part else 'missing' for part in (expected, found))
         if here != there and not (isinstance(expected.get(key), list) and isinstance(found.get(key), list)):
             raise ValueError(f'the state of {name} does not fit: {key!r} has shape {there}, needs {here}')
+    if negative(found):
+        raise ValueError(f'the state of {name} is damaged: {negative(found)!r} is negative')

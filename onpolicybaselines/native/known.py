@@ -3,7 +3,6 @@
 Every function raises NotNative with the reason where it cannot be.
 """
 import copy
-import importlib
 import sys
 import typing
 from collections.abc import Mapping
@@ -93,7 +92,8 @@ def task_of(env: gymnasium.Env) -> type:
         raise NotNative('not on Windows')
     module, name = name
     try:
-        return getattr(importlib.import_module(f'onpolicybaselines.native.{module}'), name)
+        from onpolicybaselines.native import rllab, tasks
+        return getattr({'rllab': rllab, 'tasks': tasks}[module], name)
     except ImportError as e:  # of numba
         raise NotNative(str(e)) from None
 

@@ -18,7 +18,7 @@ from onpolicybaselines.common import explained_variance
 from onpolicybaselines.common.checkpoint import Checkpoints
 from onpolicybaselines.common.checks import check_minibatches
 from onpolicybaselines.common.costs import check_batch
-from onpolicybaselines.common.keywords import Count, Fraction, NonNegative, Positive, Repeats, check_ranges
+from onpolicybaselines.common.keywords import Count, Fraction, NonNegative, Positive, Repeats, Total, check_ranges
 from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.math_util import safemean
 from onpolicybaselines.common.mpi_world import allmean, rank, size
@@ -35,7 +35,7 @@ def constfn(val: float, schedule: str = 'constant') -> Callable[[float], float]:
         return val*schedules[schedule](1 - frac)
     return f
 
-def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecEnv, total_timesteps: NonNegative[int],
+def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecEnv, total_timesteps: Total,
             eval_env: gym.Env | gym.vector.VectorEnv | VecEnv | None = None, seed: int | None = None,
             nsteps: Count = 2048, ent_coef: NonNegative[float] = 0.0, lr: Positive[float] | Callable = 3e-4,
             vf_coef: NonNegative[float] = 0.5, max_grad_norm: Positive[float] | None = 0.5, gamma: Fraction = 0.99,

@@ -7,6 +7,7 @@ import gymnasium as gym
 
 from onpolicybaselines.common.errors import EnvironmentFault, UsageError
 from onpolicybaselines.common.mpi_world import abort, abort_on_exception, rank
+from onpolicybaselines.common.vec_env.children import OF_ONE_LINE
 
 
 def one_line_errors(make: Callable) -> Callable:
@@ -28,7 +29,7 @@ def ends_all_ranks(main: Callable) -> Callable:
         with abort_on_exception():
             try:
                 return main(*args)
-            except (UsageError, FloatingPointError, EnvironmentFault, gym.error.DependencyNotInstalled) as e:
+            except OF_ONE_LINE as e:
                 if rank() > 0:
                     time.sleep(3)  # rank 0 mostly fails alike: let it say so alone
                 abort(1 if isinstance(e, (FloatingPointError, EnvironmentFault)) else 2, f'error: {e}')

@@ -27,6 +27,7 @@ from onpolicybaselines.common.keywords import (
     Passes,
     Positive,
     Repeats,
+    Total,
     check_ranges,
 )
 from onpolicybaselines.common.learning import begin
@@ -64,7 +65,7 @@ def add_vtarg_and_adv(seg: dict, gamma: float, lam: float, bootstrap_truncated: 
 def learn(*,
         network: str | Callable,
         env: gym.Env | gym.vector.VectorEnv | VecEnv,
-        total_timesteps: NonNegative[int],
+        total_timesteps: Total,
         timesteps_per_batch: Count = 1024, # what to train on
         max_kl: Positive[float] = 0.001,
         cg_iters: Repeats = 10,
@@ -75,7 +76,7 @@ def learn(*,
         cg_damping: NonNegative[float] = 1e-2,
         vf_stepsize: NonNegative[float] = 3e-4,
         vf_iters: Passes = 3,
-        max_episodes: NonNegative[int] = 0, max_iters: NonNegative[int] = 0,  # time constraint
+        max_episodes: Total = 0, max_iters: Total = 0,  # time constraint
         callback: Callable | None = None,
         load_path: str | None = None,
         policy: str | None = None,

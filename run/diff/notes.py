@@ -8,9 +8,9 @@ functions, classes, methods and assigned names, each in backticks, private ones 
     dropped      it is not here
     added        upstream lacks it
 
-The row of a class is also that of its header, its attributes and of what was changed in its methods without a row of
-their own. `import` stands for a file's imports, `*` for its code outside functions. Rows under `### every file` count
-where a file has none; their names may be patterns: `*.state`.
+The row of a class is also that of its header, its attributes (it names those that upstream lacks) and of what was
+changed in its methods without a row of their own. `import` stands for a file's imports, `*` for its code outside
+functions. Rows under `### every file` count where a file has none; their names may be patterns: `*.state`.
 """
 import fnmatch
 import re

@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 from typing import NamedTuple
 
-from run.diff.sections import Section, bare_arguments, definitions, sections
+from run.diff.sections import Section, bare_arguments, bound, definitions, sections
 
 
 class Entry(NamedTuple):
@@ -69,12 +69,10 @@ class Package:
         return next((c for c in candidates if (self.folder / c).is_file()), None)
 
     def names(self, file: str) -> list[str]:
-        """Functions, classes, 'Class.method's and assigned names of a file, private ones too, in order; no tests."""
-        module = self.module(file)
-        names = [name for section in self.sections(file) for name in section.names
-                 if section.kind == 'def' or '.' not in name]
-        return [name for name in dict.fromkeys(names) if not name.startswith('test_')
-                and ('.' in name or name in module.names)]
+        """All names that a file binds in its module and its classes, private ones too, in order; no tests."""
+        imported = self.module(file).imports  # `MPI = None` after a failed import is no name of this module
+        return [name for name in dict.fromkeys(bound(ast.parse(self.text(file), file).body))
+                if not name.startswith('test_') and name not in imported]
 
     def entry(self, file: str, name: str) -> Entry | None:
         """What `name` is in `file`, be it defined, imported or inherited there; None if it is nothing."""

@@ -12,6 +12,7 @@ from run.diff.code import MIN_FOLD, Side, code_table
 from run.diff.comparison import Comparison, Figures, Item, Place
 from run.diff.packages import Package
 from run.diff.sections import Section
+from run.diff.tables import COLUMNS, LEGEND
 
 REPOSITORY = 'https://github.com/openai/baselines'
 
@@ -230,7 +231,7 @@ def _label(name: str) -> str:
 def _figures_line(figures: Figures) -> str:
     return (f'{figures.in_place} of {figures.names} names in place, {figures.in_order} in order; '
             f'of {figures.statements} statements {figures.kept} kept, {figures.moved} moved; '
-            f'{figures.explained} changes with their reason'
+            f'{figures.explained} changes with a reason'
             + (f', <b class="missing">{figures.unexplained} without</b>' if figures.unexplained else ''))
 
 
@@ -251,23 +252,22 @@ def index_page(site: Site, files: Sequence[str], others: Sequence[str]) -> str:
                         f'{_change_rows(file, site.comparisons[file].items)}\n</table>'
                         for file in files if site.comparisons[file].figures.explained
                         + site.comparisons[file].figures.unexplained)
-    taken = ', '.join(links[file] for file in others)
+    taken = f', and {len(others)} of ours alone that have code of upstream’s: ' + ', '.join(map(links.get, others))
     return page('onpolicybaselines beside Baselines', f'''<main>
 <h1>onpolicybaselines beside Baselines</h1>
-<p>{len(files)} files of Baselines ({', '.join(_revisions(site))}), and those of <b>{site.ours.folder.name}
-{site.revision}</b> that mirror them.{f" Code of upstream’s is also in {taken}." if taken else ""}</p>
+<p>{len(files) + len(others)} pages: {len(files)} files of Baselines ({', '.join(_revisions(site))}) beside those of
+<b>{site.ours.folder.name} {site.revision}</b> that mirror them{taken if others else ""}. Files that
+are empty on both sides have none.</p>
 <p>On their pages <span class="key left">orange</span> is upstream and <span class="key right">blue</span> is ours;
 where two lines are alike the stronger colour marks the words that differ. <span class="key moved">Violet</span> is code
 that is elsewhere, unchanged; the arrow leads there. Comments, docstrings and <span class="key soft">annotations</span>
 are tinted grey and count as no change, nor do quotes, line breaks and the name of the package. Numbers of upstream’s
 lines lead to its repository.</p>
 <h2>Files</h2>
-<table class="names figures"><tr><th>file<th>names in place<th>in order<th>statements kept<th>moved<th>changes with
-reason<th>without
+<p class="dim">{LEGEND}</p>
+<table class="names figures"><tr><th>file<th>{'<th>'.join(COLUMNS)}
 {rows}
 </table>
-<p class="dim">Names are upstream’s functions, classes, methods and assigned names, private ones too. A statement is
-kept if it is in the function it was in.</p>
 <h2>Changes</h2>
 {changes}
 </main>''')
@@ -280,7 +280,7 @@ def _revisions(site: Site) -> list[str]:
 
 def _cells(figures: Figures) -> str:
     texts = [f'{figures.in_place} of {figures.names}', figures.in_order, f'{figures.kept} of {figures.statements}',
-             figures.moved or '', figures.explained or '', figures.unexplained or '']
+             figures.moved or '', figures.explained or '', figures.unexplained]
     css = [''] * 5 + ['missing' if figures.unexplained else '']
     return ''.join(f'<td class="number"><span class="{c}">{text}</span>' for text, c in zip(texts, css, strict=True))
 

@@ -6,9 +6,10 @@ package's own name is that of Baselines.
 import ast
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 class Statement(NamedTuple):
     """A statement, or the first lines of one that holds others, in a form of its own; and its lines, from 0."""
@@ -73,7 +74,7 @@ def _pieces(body: Sequence[ast.stmt], prefix: str = '') -> Iterator[tuple[str, s
         if imports:
             yield 'import', 'import', (), tuple(imports)
             imports = []
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        if isinstance(node, FUNCTIONS):
             yield prefix + node.name, 'def', (prefix + node.name,), (node,)
         elif isinstance(node, ast.ClassDef):
             methods = [k for k, child in enumerate(node.body) if isinstance(child, (ast.FunctionDef, ast.ClassDef))]
@@ -128,7 +129,7 @@ def _first_line(node: ast.stmt, lines: Sequence[str]) -> int:
 def definitions(body: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
     """(name, node) of what statements define, also under `if` and `try`."""
     for node in body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             yield node.name, node
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
@@ -138,6 +139,27 @@ def definitions(body: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
             yield from definitions([*node.body, *node.orelse, *(n for h in node.handlers for n in h.body)])
         elif isinstance(node, ast.If) and '__name__' not in ast.unparse(node.test):
             yield from definitions([*node.body, *node.orelse])
+
+
+def bound(nodes: Iterable[ast.AST], prefix: str = '') -> Iterator[str]:
+    """Every name that the nodes bind, in order, by whatever statement or expression; those of classes as 'Class.name'.
+    What functions bind is theirs, and an import's name is another module's."""
+    for node in nodes:
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.MatchAs, ast.MatchStar)) and node.name:
+            yield prefix + node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield prefix + node.id
+        if isinstance(node, ast.ClassDef):
+            yield from bound([*node.decorator_list, *node.bases, *node.keywords], prefix)
+            yield from bound(node.body, f'{prefix}{node.name}.')
+        elif isinstance(node, (*FUNCTIONS, ast.Lambda)):
+            yield from bound([*getattr(node, 'decorator_list', ()), node.args], prefix)
+        elif isinstance(node, ast.comprehension):
+            yield from bound([node.iter, *node.ifs], prefix)
+        elif not (isinstance(node, ast.If) and '__name__' in ast.unparse(node.test)):
+            yield from bound(ast.iter_child_nodes(node), prefix)
+        if isinstance(node, ast.MatchMapping) and node.rest:
+            yield prefix + node.rest
 
 
 # ================================================================
@@ -152,7 +174,7 @@ def statements(body: Sequence[ast.stmt]) -> Iterator[Statement]:
             continue
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             yield from _imports(node)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        elif isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             for decorator in node.decorator_list:
                 yield _statement(f'@{ast.unparse(decorator)}', _lines(decorator))
             yield _statement(_header(node), range(node.lineno - 1, max(node.lineno, first_line(node.body[0]) - 1)))

@@ -5,13 +5,17 @@ from collections.abc import Mapping
 from run.diff.comparison import Figures
 from run.diff.packages import Package
 
-COLUMNS = ('names in place', 'in order', 'statements kept', 'moved', 'changed with reason', 'without')
+COLUMNS = ('names in place', 'in order', 'statements kept', 'moved', 'changes with reason',
+           'changes without reason')
+LEGEND = ('Of upstream’s names (functions, classes, methods, attributes, whatever is assigned) how many are in the '
+          'same file here, and of those in upstream’s order; of its statements how many are in the function they were '
+          'in, and how many unchanged elsewhere; how many changes have a reason in UPSTREAM.md, and how many none.')
 
 
 def figures_table(before: Mapping[str, Figures] | None, after: Mapping[str, Figures], caption: str) -> str:
     """Markdown: for each file its figures, `before → after` where they differ."""
     files = sorted({*(before or {}), *after}, key=lambda file: ('/' in file, file))
-    lines = [caption, '', f'| file | {" | ".join(COLUMNS)} |', f'|---|{"---|" * len(COLUMNS)}']
+    lines = [caption, '', LEGEND, '', f'| file | {" | ".join(COLUMNS)} |', f'|---|{"---|" * len(COLUMNS)}']
     nothing = Figures(*(0,) * len(Figures._fields))
     sides = [side for side in (before, after) if side is not None]
     totals = [sum(side.values(), nothing) for side in sides]

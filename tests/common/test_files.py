@@ -10,6 +10,7 @@ import pytest
 
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import check_fits, read_arrays, write_arrays
+from onpolicybaselines.common.moments import moments_of_sums
 
 ARRAYS = {'pi/w': np.arange(6.).reshape(2, 3), 'vf/b': np.float32([1.5]), 'ob_rms/count': np.array(3),
           'empty': np.zeros((0, 2))}
@@ -203,8 +204,16 @@ def test_damaged_files_are_refused_or_read_right(path):
 @pytest.mark.parametrize(('name', 'value', 'fault'), [
     ('pi/w', [1., np.nan], 'pi/w has numbers that are not finite'), ('pi/w', [1., -np.inf], 'not finite'),
     ('ob_rms/count', -1., 'ob_rms/count is negative'), ('obfilter/n', -3, 'obfilter/n is negative'),
-    ('obfilter/S', [1., -2.], 'obfilter/S is negative')])
+    ('obfilter/S', [1., -2.], 'obfilter/S is negative'), ('ob_rms/var', [1., -2.], 'ob_rms/var is negative'),
+    ('vec_normalize/ret_rms/var', -1e-9, 'vec_normalize/ret_rms/var is negative')])
 def test_models_with_numbers_that_no_run_leaves_are_refused(name, value, fault):
     arrays = {'pi/w': np.ones(2), 'ob_rms/count': np.array(1.), name: np.array(value)}
     with pytest.raises(UsageError, match=f"^'model.npz' is damaged: .*{fault}"):
+        check_fits('model.npz', {}, arrays, arrays)
+
+
+def test_negative_sums_of_squares_of_earlier_revisions_are_refused():
+    sums = {'ob_rms/sum': np.zeros(2), 'ob_rms/sumsq': np.array([1., -1.]), 'ob_rms/count': np.array(4.)}
+    arrays = moments_of_sums(sums, 'ob_rms/')
+    with pytest.raises(UsageError, match='ob_rms/var is negative'):
         check_fits('model.npz', {}, arrays, arrays)

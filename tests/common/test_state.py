@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from onpolicybaselines.common import state
+from onpolicybaselines.common.mpi_running_mean_std import RunningMeanStd as MpiRunningMeanStd
+from onpolicybaselines.common.running_mean_std import RunningMeanStd
+from onpolicybaselines.common.running_stat import RunningStat
 from onpolicybaselines.common.state import (
     check_shapes,
     flatten,
@@ -54,3 +57,13 @@ def test_states_that_do_not_fit_are_named():
     for wrong in ({'m': np.zeros(3), 't': 1}, {'t': 1}, {'m': np.zeros(2), 't': 1, 'v': 1}):
         with pytest.raises(ValueError, match='the state of Adam does not fit'):
             check_shapes('Adam', wrong, {'m': np.ones(2), 't': 0})
+
+
+@pytest.mark.parametrize(('stateful', 'name'), [
+    *((RunningMeanStd(shape=(2,)), name) for name in ('var', 'count')), *((RunningStat((2,)), name) for name in 'Sn'),
+    *((MpiRunningMeanStd(shape=(2,)), name) for name in ('var', 'count'))])
+def test_a_filter_does_not_take_what_cannot_be_negative(stateful, name):
+    before = stateful.state()
+    with pytest.raises(ValueError, match=f"^the state of Running.* is damaged: '{name}' is negative$"):
+        stateful.set_state({**before, name: np.asarray(before[name]) - 10})
+    np.testing.assert_equal(stateful.state(), before)

@@ -16,6 +16,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from onpolicybaselines.bench.monitor import Monitor
 from onpolicybaselines.common import mpi_world
+from onpolicybaselines.common.errors import EnvironmentFault, UsageError
 from onpolicybaselines.common.rollouts import Episodes
 from onpolicybaselines.common.vec_env import (
     AlreadySteppingError,
@@ -92,6 +93,15 @@ class LocalError(Exception):
 
     def __reduce__(self):
         raise TypeError('no pickling')
+
+
+class LocalNeed(gymnasium.error.DependencyNotInstalled):
+    """Cannot be pickled in a child process."""
+
+    def __reduce__(self):
+        if is_child():
+            raise TypeError('no pickling')
+        return super().__reduce__()
 
 
 class DictEnv(gymnasium.Env):
@@ -288,6 +298,30 @@ def test_child_exception(fault):
         assert error in message
         assert 'test_vec_env.py' in message or fault == 'render'
     assert not any(p.is_alive() for p in venv.venv.processes)
+
+
+class Needy(SimpleEnv):
+    """In a process, a package is missing: to be made, or to be drawn."""
+
+    def __init__(self, where, error):
+        super().__init__(0)
+        self._where, self._error = where, error
+        if where == 'build' and is_child():
+            raise error
+
+    def render(self):
+        raise self._error
+
+
+@pytest.mark.parametrize(('where', 'error'), [
+    *((where, LocalNeed('run `pip install painter`')) for where in ('build', 'render')),
+    *(('build', kind('no room')) for kind in (UsageError, EnvironmentFault, FloatingPointError))])
+def test_what_one_line_says_is_handed_on(where, error):
+    venv = SubprocVecEnv([functools.partial(Needy, where, error)] * 2, in_series=2)
+    kind = gymnasium.error.DependencyNotInstalled if isinstance(error, LocalNeed) else type(error)
+    with contextlib.closing(venv), pytest.raises(kind, match=f'^one of environments 0 to 1: {error}$'):
+        venv.reset()
+        venv.get_images()
 
 
 def test_child_exception_after_fork():

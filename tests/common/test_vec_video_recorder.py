@@ -118,6 +118,7 @@ def test_missing_imageio(tmp_path, monkeypatch):
 RENDER = '''
 import functools, sys
 import gymnasium
+from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.vec_env import DummyVecEnv, SubprocVecEnv, VecVideoRecorder
 if __name__ == '__main__':
     make = functools.partial(gymnasium.make, 'Hopper-v5', render_mode='rgb_array')
@@ -127,7 +128,7 @@ if __name__ == '__main__':
         venv.reset()
         for _ in range(9):
             venv.step(venv.action_space.sample()[None].repeat(venv.num_envs, 0))
-    except RuntimeError as error:
+    except UsageError as error:
         sys.exit(str(error))
     finally:
         venv.close()

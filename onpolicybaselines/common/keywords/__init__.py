@@ -14,6 +14,7 @@ from onpolicybaselines.common.keywords.ranges import (
     Positive,
     Range,
     Repeats,
+    Total,
     Width,
     check_ranges,
 )
@@ -22,5 +23,5 @@ from onpolicybaselines.common.keywords.values import describe, fits, is_expressi
 
 __all__ = ['check_choice', 'nearest', 'constant', 'declared', 'registered', 'table', 'Components', 'Count', 'Finite',
            'Fraction', 'Layers', 'NonNegative', 'Normalized', 'Pairs', 'Passes', 'Positive', 'Range', 'Repeats',
-           'Width', 'check_ranges', 'fits', 'keywords_of', 'sentences', 'split_keywords', 'describe', 'is_expressible',
-           'is_switch', 'parse_int', 'parse_value']
+           'Total', 'Width', 'check_ranges', 'fits', 'keywords_of', 'sentences', 'split_keywords', 'describe',
+           'is_expressible', 'is_switch', 'parse_int', 'parse_value']

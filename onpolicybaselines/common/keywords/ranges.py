@@ -36,6 +36,7 @@ Finite = Annotated[T, Range('be finite', -math.inf, including=False, high=MAX)]
 Fraction = Annotated[float, Range('lie between 0 and 1', 0, high=1)]
 # beyond these limits a run would not end, or not fit into memory
 Count = Annotated[int, Range('be positive, and at most 1e9', 1, high=1e9)]
+Total = Annotated[int, Range('not be negative, and at most 1e12', 0, high=1e12)]
 Repeats = Annotated[int, Range('be positive, and at most 10000', 1, high=10_000)]
 Passes = Annotated[int, Range('not be negative, and at most 10000', 0, high=10_000)]
 Layers = Annotated[int, Range('not be negative, and at most 64', 0, high=64)]

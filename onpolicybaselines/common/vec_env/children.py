@@ -11,14 +11,12 @@ import gymnasium
 from gymnasium.vector.utils import batch_space
 
 from onpolicybaselines.common.env_state import env_state, set_env_state
-from onpolicybaselines.common.errors import EnvironmentFault
+from onpolicybaselines.common.errors import EnvironmentFault, UsageError
 from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.vec_env import VecEnv
 
-
-class ChildError(str):
-    """The traceback of an exception in a child process."""
+OF_ONE_LINE = (UsageError, EnvironmentFault, FloatingPointError, gymnasium.error.DependencyNotInstalled)  # no traceback
 
 
 class Actions(gymnasium.Space):
@@ -35,12 +33,13 @@ class ChildEnvs(gymnasium.Env):
     ends the child, or hangs the parent if it cannot be pickled. So what a step gives beside observations travels in a
     tuple, which gymnasium does not look into, and a traceback as text.
 
-    venv: None where they are not made here, or could not be made: then `error` says why.
+    venv: None where they are not made here, or could not be made: then `error` says why, see `_report`.
     """
 
     awaited_states: Sequence[State] = ()
 
-    def __init__(self, venv: VecEnv | None, observation_space: gymnasium.Space, n: int, error: str = '') -> None:
+    def __init__(self, venv: VecEnv | None, observation_space: gymnasium.Space, n: int,
+                 error: Exception | str | None = None) -> None:
         self.venv, self.error = venv, error
         self.observation_space, self.action_space = batch_space(observation_space, n), Actions()
         if venv is not None:
@@ -50,7 +49,7 @@ class ChildEnvs(gymnasium.Env):
         """Reset them all; seeds are their makers'."""
         try:
             if self.venv is None:
-                raise RuntimeError('the environment could not be made:\n' + self.error)
+                return self.observation_space.sample(), {'error': self.error}
             return self._batch(self.venv.reset()), {}
         except Exception as error:
             return self.observation_space.sample(), {'error': _report(error)}
@@ -82,11 +81,11 @@ class ChildEnvs(gymnasium.Env):
             return error
 
     def render(self) -> Any:
-        """The rendered frames, or a ChildError."""
+        """The rendered frames, or a `_report`."""
         try:
             return self.venv.get_images()
-        except Exception:
-            return ChildError(traceback.format_exc())
+        except Exception as error:
+            return _report(error)
 
     def close(self) -> None:
         """Close them all."""
@@ -95,8 +94,8 @@ class ChildEnvs(gymnasium.Env):
 
 
 def _report(error):
-    """What the parent is told of an exception that is being handled."""
-    return error if isinstance(error, EnvironmentFault) else traceback.format_exc()
+    """What the parent is told of an exception that is being handled: one that can be pickled, or the traceback."""
+    return next((kind(str(error)) for kind in OF_ONE_LINE if isinstance(error, kind)), traceback.format_exc())
 
 
 class ChildEnvsFn:
@@ -111,16 +110,16 @@ class ChildEnvsFn:
         if in_child:  # Ctrl-C goes to all processes, and is for the parent to handle
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             threading.Thread(target=_end_with_parent, daemon=True).start()
-        venv, error = None, ''
+        venv, error = None, None
         try:
             if in_child or not self.spaces:
                 venv = DummyVecEnv(self.env_fns if in_child else self.env_fns[:1])
                 self.spaces.update(observation_space=venv.observation_space, action_space=venv.action_space)
                 self.spec = venv.spec
-        except Exception:
+        except Exception as e:
             if not in_child:
                 raise
-            error = traceback.format_exc()
+            error = _report(e)
         return ChildEnvs(venv, self.spaces['observation_space'], len(self.env_fns), error)
 
     def __getstate__(self) -> dict:

@@ -9,9 +9,8 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from onpolicybaselines.common.env_state import NoStateError
-from onpolicybaselines.common.errors import EnvironmentFault
 from onpolicybaselines.common.state import State
-from onpolicybaselines.common.vec_env.children import ChildEnvsFn, ChildError, shared_out
+from onpolicybaselines.common.vec_env.children import OF_ONE_LINE, ChildEnvsFn, shared_out
 from onpolicybaselines.common.vec_env.steps import Obs, Step
 from onpolicybaselines.common.vec_env.util import dict_to_obs, obs_to_dict
 from onpolicybaselines.common.vec_env.vec_env import AlreadySteppingError, NotSteppingError, VecEnv, clear_mpi_env_vars
@@ -24,7 +23,8 @@ class SubprocVecEnv(VecEnv):
     env_fns make the environments and must be cloud-pickleable; the first one is also called in this process, to learn
     the spaces, unless they are given, (observation_space, action_space); then there is no `spec`. context is how
     processes start, see multiprocessing.get_context. ValueError unless in_series divides the number of environments.
-    An exception in an environment is raised here as RuntimeError with the traceback.
+    An exception in an environment is raised here as RuntimeError with the traceback, or as what it is if one line says
+    what is wrong (`children.OF_ONE_LINE`).
     Source: openai/baselines `common/vec_env/subproc_vec_env.py`.
     """
 
@@ -98,7 +98,7 @@ class SubprocVecEnv(VecEnv):
         """See VecEnv.get_images."""
         with self._watch():
             imgs = list(self.venv.render())
-        self._raise_first_error([img if isinstance(img, ChildError) else None for img in imgs])
+        self._raise_first_error([img if isinstance(img, (str, *OF_ONE_LINE)) else None for img in imgs])
         return _flatten_list(imgs)
 
     def state(self) -> State:
@@ -126,12 +126,12 @@ class SubprocVecEnv(VecEnv):
                 raise answer
         return answers
 
-    def _raise_first_error(self, errors: Sequence[str | EnvironmentFault | None]) -> None:
+    def _raise_first_error(self, errors: Sequence[str | Exception | None]) -> None:
         for i, error in enumerate(errors):
             which = f'environment {i}' if self.in_series == 1 else \
                 f'one of environments {i * self.in_series} to {(i + 1) * self.in_series - 1}'
-            if isinstance(error, EnvironmentFault):
-                raise EnvironmentFault(f'{which}: {error}')
+            if isinstance(error, OF_ONE_LINE):
+                raise type(error)(f'{which}: {error}')
             if error is not None:
                 raise RuntimeError(f'{which} failed in its process:\n{error}')
 
