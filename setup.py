@@ -45,6 +45,9 @@ setup(
         'cloudpickle',
         'tensorboard',
         'tqdm',
+        'PyYAML',
     ],
     extras_require=extras,
+    entry_points={'console_scripts': ['onpolicybaselines = onpolicybaselines.session.console:main']},
+    package_data={'onpolicybaselines': ['py.typed']},
 )

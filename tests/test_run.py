@@ -121,7 +121,7 @@ FLAGS = [
 # tested elsewhere: what they do is not in the parameters, or needs several ranks
 OTHERS = {'help', 'alg', 'network', 'save_path', 'load_path', 'log_path', 'play', 'play_episodes', 'deterministic',
           'rank_timeout', 'save_video_interval', 'save_video_length', 'check_every', 'xla', 'native', 'resume',
-          'overwrite', 'checkpoint_interval'}
+          'overwrite', 'checkpoint_interval', 'config'}
 
 
 @pytest.mark.parametrize('flag, value, under', FLAGS, ids=[f'{flag}={value}' for flag, value, _ in FLAGS])

@@ -135,16 +135,18 @@ def arg_parser() -> argparse.ArgumentParser:
 def common_arg_parser() -> argparse.ArgumentParser:
     """The parser of what all algorithms have in common (upstream's options, less those of retro games)."""
     parser = arg_parser()
-    parser.add_argument('--help', '-h', action='store_true', help='show all options, those of the algorithm included')
-    parser.add_argument('--env', help='environment ID', type=str, default='Hopper-v5')
+    parser.add_argument('--help', '-h', action='store_true', help='say what each option is, also of the algorithm, '
+                        'policy and network given')
+    parser.add_argument('--config', help='file of options, YAML or JSON, or the config.json of a run; options of the '
+                        'command line count before those in it', type=str)
+    parser.add_argument('--env', help="gymnasium's id of the environment, or module:id", type=str, default='Hopper-v5')
     parser.add_argument('--env_type', help='type of environment, whose defaults to use; found out if not given',
                         type=str)
-    parser.add_argument('--seed', help='RNG seed', type=at_least(0), default=None)
+    parser.add_argument('--seed', help='of all random numbers; drawn if not given', type=at_least(0), default=None)
     parser.add_argument('--alg', help='algorithm', type=str, default='trpo_mpi')
     parser.add_argument('--num_timesteps', help='environment steps to train for, over all ranks', type=at_least(0),
                         default=int(1e6))
-    parser.add_argument('--network', help='network type (mlp, cnn, conv_only ...); mlp for vectors, cnn for Atari',
-                        default=None)
+    parser.add_argument('--network', help='network of the policy', default=None)
     parser.add_argument('--policy', help='distribution of continuous actions: gaussian (if not given), gmm or flow',
                         default=None)
     parser.add_argument('--num_env', help='environments per rank, each of several in its own process if not native',

@@ -29,7 +29,7 @@ OF_A_RUN = (CONFIG, MODEL, 'progress*.csv', 'progress*.csv.gz', 'progress*.json'
             '*.monitor.csv.gz', 'tb*', FOLDER, 'checkpoint[0-9]*.npz', 'videos', 'play')
 # what may be another when a run goes on
 FREE = ('num_timesteps', 'save_path', 'load_path', 'log_path', 'resume', 'overwrite', 'checkpoint_interval', 'play',
-        'play_episodes', 'deterministic')
+        'play_episodes', 'deterministic', 'config')
 
 
 def words_of_run(words: Sequence[str]) -> list[str]:
