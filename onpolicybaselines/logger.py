@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from onpolicybaselines.common import log_files, mpi_util, mpi_world, tables
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.extras import need
 from onpolicybaselines.common.state import State
 
 if TYPE_CHECKING:
@@ -537,6 +538,7 @@ def read_tb(path: str) -> 'pandas.DataFrame':
 
     path: an event file, or a folder with event files. Raises ValueError if there is none.
     """
+    need('pandas')
     import pandas
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
     from tensorboard.util.tensor_util import make_ndarray

@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from onpolicybaselines.common.extras import need
+
 if TYPE_CHECKING:
     import pandas
 
@@ -46,6 +48,7 @@ def table(text: str, first_line: int = 1) -> 'pandas.DataFrame':
     Raises ValueError for no header, or one that has a name twice, for rows with more or fewer fields than it, and for
     words in a column of numbers.
     """
+    need('pandas')
     import pandas
     (line, names), *rows = _rows(text, first_line)
     if '' in names or len(set(names)) < len(names) or any(map(_is_number, names)):
@@ -129,6 +132,7 @@ def read_dumps(fname: str) -> 'pandas.DataFrame':
 
     Raises ValueError, one line with the file's name.
     """
+    need('pandas')
     import pandas
     with naming(fname):
         lines = {i: line for i, line in enumerate(read_lines(fname).split('\n'), 1) if line.strip()}
