@@ -55,7 +55,7 @@ def train(args: argparse.Namespace, extra_args: dict[str, Any]) -> tuple[Any, Ve
     alg_kwargs.update(extra_args)
 
     env = build_env(args)
-    if args.save_video_interval != 0:
+    if args.save_video_interval != 0 and options.trains(args, alg_kwargs):
         env = film(env, args)
 
     if args.network:
@@ -68,9 +68,10 @@ def train(args: argparse.Namespace, extra_args: dict[str, Any]) -> tuple[Any, Ve
     options.say_images(args, alg_kwargs, env.observation_space)
 
     write_config(env_type, learn, alg_kwargs)
-    logger.log('Training {} on {}:{} with arguments \n{}'.format(args.alg, env_type, env_id, alg_kwargs))
+    if options.trains(args, alg_kwargs):
+        logger.log('Training {} on {}:{} with arguments \n{}'.format(args.alg, env_type, env_id, alg_kwargs))
 
-    with training(env, total_timesteps):
+    with training(env, args):
         model = learn(
             env=env,
             seed=seed,
@@ -206,7 +207,6 @@ def main(args: list[str]) -> Any:
     save_model(model, args.save_path)
 
     if args.play and rank == 0:
-        logger.log("Running trained model")
         play(model, args, build_env)
 
     return model

@@ -171,6 +171,10 @@ def common_arg_parser() -> argparse.ArgumentParser:
                         action='store_true')
     parser.add_argument('--checkpoint_interval', help='updates between two checkpoints in the folder; as many as make '
                         'them take a hundredth of the time if not given', default=None, type=at_least(1))
+    parser.add_argument('--progress', help='how far the run is: a bar, lines now and then, or none; auto: a bar on a '
+                        'terminal', default='auto', choices=('auto', 'bar', 'lines', 'none'))
+    parser.add_argument('--track', help='tell Weights & Biases of the run, too (WANDB_PROJECT, WANDB_MODE=offline and '
+                        'such count)', default=False, action='store_true')
     parser.add_argument('--play', help='run the trained policy at the end', default=False, action='store_true')
     parser.add_argument('--play_episodes', help='how many episodes to play (0: until interrupted)', default=10,
                         type=at_least(0))

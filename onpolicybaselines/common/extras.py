@@ -17,7 +17,10 @@ class NotInstalled(UsageError, ImportError):  # noqa: N818
 
 def is_installed(package: str) -> bool:
     """Whether it can be imported, without doing so."""
-    return importlib.util.find_spec(package) is not None
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:
+        return False
 
 
 def need(*packages: str) -> None:

@@ -48,7 +48,6 @@ def table(text: str, first_line: int = 1) -> 'pandas.DataFrame':
     Raises ValueError for no header, or one that has a name twice, for rows with more or fewer fields than it, and for
     words in a column of numbers.
     """
-    need('pandas')
     import pandas
     (line, names), *rows = _rows(text, first_line)
     if '' in names or len(set(names)) < len(names) or any(map(_is_number, names)):

@@ -71,6 +71,8 @@ def _flag_lines(parser, choices, network):
         if action.dest in choices and not choices[action.dest]:
             continue  # nothing to choose
         kind = getattr(action.type, 'words', '')
+        if action.choices:
+            kind = 'one of ' + ', '.join(action.choices)
         if action.dest in choices:
             kind = 'one of ' + ', '.join(choices[action.dest])
         default = network if action.dest == 'network' else action.default

@@ -196,6 +196,11 @@ def check(args: Namespace, learn: Callable, defaults: Mapping[str, Any], default
         check_minibatches(args.num_env, values['nsteps'], values['nminibatches'])
 
 
+def trains(args: Namespace, alg_kwargs: Mapping[str, Any]) -> bool:
+    """Whether there is anything to train, or only a model to save and to play."""
+    return any([args.num_timesteps, alg_kwargs.get('max_episodes'), alg_kwargs.get('max_iters')])
+
+
 def parse(name: str, text: str | None, parameters: Parameters) -> Any:
     """The value of an option by the type of the parameter of that name; without a text, that of a switch.
 
