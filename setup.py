@@ -15,11 +15,12 @@ extras = {
     'mpi': ['mpi4py>=4', 'mpich'],
     'plots': ['matplotlib', 'pandas<3'],
     'fast': ['numba'],
-    'video': ['imageio', 'imageio-ffmpeg'],
+    'video': ['imageio', 'imageio-ffmpeg', 'pygame'],
     'atari': ['ale-py', 'opencv-python-headless'],
     'diff': ['pygments'],
     'bench': ['sb3-contrib'],
     'figures': ['rliable'],
+    'track': ['wandb'],
 }
 extras['test'] = ['pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis', 'build', 'wheel', 'setuptools',
                   *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff', 'figures')
@@ -45,6 +46,9 @@ setup(
         'cloudpickle',
         'tensorboard',
         'tqdm',
+        'PyYAML',
     ],
     extras_require=extras,
+    entry_points={'console_scripts': ['onpolicybaselines = onpolicybaselines.session.console:main']},
+    package_data={'onpolicybaselines': ['py.typed']},
 )

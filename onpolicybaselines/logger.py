@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from onpolicybaselines.common import log_files, mpi_util, mpi_world, tables
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.extras import need
 from onpolicybaselines.common.state import State
 
 if TYPE_CHECKING:
@@ -177,9 +178,11 @@ class CSVOutputFormat(KVWriter):
 
 
 class TensorBoardOutputFormat(KVWriter):
-    """Scalars for TensorBoard; the step is the number of the dump, from 1. Text and arrays are left out."""
+    """Scalars for TensorBoard; the step is that of the environments, where the dump has it (`log_files.STEPS`), or else
+    the number of the dump, from 1. Text and arrays are left out."""
 
     def __init__(self, dir: str) -> None:
+        need('tensorboard')
         import tensorflow as tf
         os.makedirs(dir, exist_ok=True)
         self.dir = dir
@@ -188,10 +191,10 @@ class TensorBoardOutputFormat(KVWriter):
         self.writer = tf.summary.create_file_writer(dir)
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
-        """Write every number in `kvs` at the current step; an empty dict does not advance it."""
+        """Write every number in `kvs` at its step; an empty dict is no dump."""
         if not kvs:
             return
-        with self.writer.as_default(step=self.step):  # flushed on leaving
+        with self.writer.as_default(step=log_files.step_of(kvs, self.step)):  # flushed on leaving
             for key in sorted(kvs):
                 val = log_files.plain(kvs[key])
                 if isinstance(val, (int, float)):
@@ -528,15 +531,17 @@ def read_csv(fname: str) -> 'pandas.DataFrame':
 
     Raises ValueError, one line with the file's name, if it is damaged or nothing was dumped yet.
     """
+    need('pandas')
     with tables.naming(fname):
         return tables.table(tables.read_lines(fname))
 
 
 def read_tb(path: str) -> 'pandas.DataFrame':
-    """TensorBoard scalars as a frame: row i is step i + 1, one column a tag, NaN where nothing was written.
+    """TensorBoard scalars as a frame: a row a step, its index, one column a tag, NaN where nothing was written.
 
     path: an event file, or a folder with event files. Raises ValueError if there is none.
     """
+    need('pandas')
     import pandas
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
     from tensorboard.util.tensor_util import make_ndarray
@@ -548,6 +553,4 @@ def read_tb(path: str) -> 'pandas.DataFrame':
     for event in (e for fname in fnames for e in EventFileLoader(fname).Load()):
         for v in event.summary.value if event.step > 0 else ():
             tag2vals[v.tag][event.step] = make_ndarray(v.tensor).item()
-    maxstep = max((step for vals in tag2vals.values() for step in vals), default=0)
-    frame = pandas.DataFrame({tag: pandas.Series(tag2vals[tag]) for tag in sorted(tag2vals)})
-    return frame.reindex(range(1, maxstep + 1)).reset_index(drop=True)
+    return pandas.DataFrame({tag: pandas.Series(tag2vals[tag]) for tag in sorted(tag2vals)}).sort_index()

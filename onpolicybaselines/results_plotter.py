@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from onpolicybaselines.common import plot_util, plotting
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas
 from matplotlib.ticker import EngFormatter
 
-from onpolicybaselines.common import plot_util, plotting
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import check_choice
 from onpolicybaselines.common.plot_util import COLORS, Result

@@ -19,8 +19,10 @@ from onpolicybaselines.common.mpi_watch import set_rank_timeout
 from onpolicybaselines.common.mpi_world import rank as get_rank
 from onpolicybaselines.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 from onpolicybaselines.session import options, tasks
+from onpolicybaselines.session.config_file import with_config
 from onpolicybaselines.session.ending import ends_all_ranks, one_line_errors
 from onpolicybaselines.session.folder import run_folder, save_model, words_of_run
+from onpolicybaselines.session.help import print_help
 from onpolicybaselines.session.play import env_kwargs, film, play
 from onpolicybaselines.session.progress import training
 from onpolicybaselines.session.record import write_config
@@ -53,7 +55,7 @@ def train(args: argparse.Namespace, extra_args: dict[str, Any]) -> tuple[Any, Ve
     alg_kwargs.update(extra_args)
 
     env = build_env(args)
-    if args.save_video_interval != 0:
+    if args.save_video_interval != 0 and options.trains(args, alg_kwargs):
         env = film(env, args)
 
     if args.network:
@@ -66,9 +68,10 @@ def train(args: argparse.Namespace, extra_args: dict[str, Any]) -> tuple[Any, Ve
     options.say_images(args, alg_kwargs, env.observation_space)
 
     write_config(env_type, learn, alg_kwargs)
-    logger.log('Training {} on {}:{} with arguments \n{}'.format(args.alg, env_type, env_id, alg_kwargs))
+    if options.trains(args, alg_kwargs):
+        logger.log('Training {} on {}:{} with arguments \n{}'.format(args.alg, env_type, env_id, alg_kwargs))
 
-    with training(env, total_timesteps):
+    with training(env, args):
         model = learn(
             env=env,
             seed=seed,
@@ -179,14 +182,13 @@ def main(args: list[str]) -> Any:
     # logs of rank 0 only
 
     arg_parser = common_arg_parser()
-    words = words_of_run(args[1:])
+    words = words_of_run(with_config(args[1:]))
     args, unknown_args = arg_parser.parse_known_args(words)
-    if args.help:
-        return options.print_help(arg_parser, args.alg, options.declared_learn(args.alg),
-                                  get_learn_function_defaults(args.alg, 'mujoco'))
     env_type, _ = get_env_type(args)
     run = (args, options.declared_learn(args.alg), get_learn_function_defaults(args.alg, env_type),
            get_default_network(env_type))
+    if args.help:
+        return print_help(arg_parser, *run, env_type)
     extra_args = parse_cmdline_kwargs(unknown_args, options.of_command_line(*run))
     options.check(*run, extra_args)
 
@@ -205,7 +207,6 @@ def main(args: list[str]) -> Any:
     save_model(model, args.save_path)
 
     if args.play and rank == 0:
-        logger.log("Running trained model")
         play(model, args, build_env)
 
     return model

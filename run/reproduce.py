@@ -4,7 +4,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from onpolicybaselines.common.errors import UsageError
-from run.experiments.command_line import check_installed, default_folder, figure_parser, print_lines
+from onpolicybaselines.common.extras import need
+from run.experiments.command_line import default_folder, figure_parser, print_lines
 from run.experiments.experiment import Experiment
 from run.experiments.jobs import OLD, report_failed, run_jobs
 
@@ -47,7 +48,7 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None,
         print(f'{shorter} finished runs have fewer steps and are trained anew; until then they are kept in *{OLD}',
               file=sys.stderr)
     try:
-        check_installed('matplotlib', 'pandas', 'rliable')
+        need('matplotlib', 'pandas', 'rliable')
         failed = [] if args.plot_only else run_jobs(jobs, args.workers)
     except (UsageError, OSError) as e:  # OSError: a folder that cannot be written
         print(f'error: {e}', file=sys.stderr)

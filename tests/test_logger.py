@@ -151,6 +151,17 @@ def test_csv_keeps_doubles_exactly_and_rows_without_values(tmp_path):
     np.testing.assert_array_equal(frame.v[1:], values)
 
 
+@pytest.mark.parametrize('name', ['TimestepsSoFar', 'total_timesteps', 'misc/total_timesteps'])
+def test_tensorboard_shows_scalars_by_time_steps(name, tmp_path):
+    """Under the names that the algorithms have for them."""
+    logger.configure(str(tmp_path), ['tensorboard'])
+    for steps in (1024, 2048., np.float32(3072)):
+        logger.logkvs({name: steps, 'EpRewMean': steps / 2})
+        logger.dumpkvs()
+    frame = logger.read_tb(str(tmp_path / 'tb'))
+    assert list(frame.index) == [1024, 2048, 3072] and frame.EpRewMean.tolist() == [512, 1024, 1536]
+
+
 def test_tensorboard_shows_scalars_by_dump(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     logger.configure(str(tmp_path), ['tensorboard'])
@@ -168,6 +179,7 @@ def test_tensorboard_shows_scalars_by_dump(tmp_path):
     frame = logger.read_tb(str(tmp_path / 'tb'))
     assert list(frame.columns) == ['EpRewMean', 'sometimes']
     np.testing.assert_array_equal(frame.values, [[10, 0], [11, np.nan], [12, 2]])
+    assert list(frame.index) == [1, 2, 3]
     event_file, = (tmp_path / 'tb').iterdir()
     assert logger.read_tb(str(event_file)).equals(frame)
     with pytest.raises(ValueError, match='neither a TensorBoard event file'):

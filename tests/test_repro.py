@@ -281,7 +281,7 @@ def test_commands_may_be_read_in_part():
 def test_a_missing_package_is_named_before_anything_is_trained(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'rliable', None)
     assert main(fig3.EXPERIMENT, ['--folder', str(tmp_path / 'runs')]) == 2
-    assert "rliable is not installed: pip install 'onpolicybaselines[plots,figures]'" in capsys.readouterr().err
+    assert "rliable is not installed: pip install 'onpolicybaselines[figures]'" in capsys.readouterr().err
     assert not (tmp_path / 'runs').exists()
 
 

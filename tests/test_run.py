@@ -3,6 +3,7 @@ import csv
 import json
 import os
 import pathlib
+import re
 import resource
 import subprocess
 import sys
@@ -121,7 +122,7 @@ FLAGS = [
 # tested elsewhere: what they do is not in the parameters, or needs several ranks
 OTHERS = {'help', 'alg', 'network', 'save_path', 'load_path', 'log_path', 'play', 'play_episodes', 'deterministic',
           'rank_timeout', 'save_video_interval', 'save_video_length', 'check_every', 'xla', 'native', 'resume',
-          'overwrite', 'checkpoint_interval'}
+          'overwrite', 'checkpoint_interval', 'config', 'progress', 'track'}
 
 
 @pytest.mark.parametrize('flag, value, under', FLAGS, ids=[f'{flag}={value}' for flag, value, _ in FLAGS])
@@ -373,15 +374,21 @@ def hopper_model(tmp_path_factory):
 
 
 def played(capsys):
-    lines = capsys.readouterr().out.splitlines()
-    return [float(line.split('=')[1]) for line in lines if line.startswith('episode_rew=')]
+    return returns_in(capsys.readouterr().out)
+
+
+def returns_in(text):
+    return [float(line.split('=')[1]) for line in text.splitlines() if line.startswith('episode_rew=')]
 
 
 def test_saved_model_plays_without_being_described_again(hopper_model, tmp_path, capsys):
     command = ['run', '--env=Hopper-v5', f'--load_path={hopper_model}', '--num_timesteps=0', '--play',
                '--play_episodes=3', '--seed=5', f'--log_path={tmp_path}', '--overwrite']
     run.main(command)
-    first = played(capsys)
+    text = capsys.readouterr().out
+    assert 'Playing Hopper-v5, 3 episodes\n' in text and 'Training' not in text
+    first = returns_in(text)
+    assert re.search(rf'^Played 3 episodes: return {np.mean(first):.6g} ± {np.std(first):.3g} ', text, re.M)
     run.main(command)
     second = played(capsys)
     assert len(first) == 3 and first == second
@@ -451,7 +458,7 @@ def test_games_train_and_play(alg, env, options, tmp_path, capfd):
     assert len(games) == len(played) == 1 and played[0] == f'episode_rew={games[0].split(",")[0]}'
 
 
-def test_films_of_training_and_playing(hopper_model, tmp_path):
+def test_films_of_training_and_playing(hopper_model, tmp_path, capsys):
     pytest.importorskip('imageio')
     if not has_opengl():
         pytest.skip('no OpenGL here')
@@ -460,7 +467,9 @@ def test_films_of_training_and_playing(hopper_model, tmp_path):
               f'--log_path={tmp_path / "play"}'])
     run.main(['run', *words({**BASE, 'env': 'Hopper-v5', 'save_video_interval': 300, 'save_video_length': 5,
                              'log_path': tmp_path / 'train'})])
-    assert len(list((tmp_path / 'play' / 'play' / 'videos').glob('*.mp4'))) == 1
+    films = tmp_path / 'play' / 'play' / 'videos'
+    assert len(list(films.glob('*.mp4'))) == 1 and f'1 episodes, filmed into {films}\n' in capsys.readouterr().out
+    assert not (tmp_path / 'play' / 'videos').exists()
     assert len(list((tmp_path / 'train' / 'videos').glob('*.mp4'))) == 2  # at the start and after 300 steps
 
 

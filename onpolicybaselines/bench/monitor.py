@@ -15,6 +15,7 @@ import gymnasium
 
 from onpolicybaselines.common.checks import check_columns
 from onpolicybaselines.common.log_files import attempt, cut, open_log, position
+from onpolicybaselines.common.extras import need
 from onpolicybaselines.common.state import State
 from onpolicybaselines.common.tables import read_episodes
 
@@ -199,6 +200,7 @@ def load_results(dir: str) -> 'pandas.DataFrame':
     keys; its `attrs['headers']` is the list of the files' headers (dicts). A damaged file is left out, with a line on
     stderr. Raises LoadMonitorResultsError if there is no file that can be read.
     """
+    need('pandas')
     import pandas
     monitor_files = get_monitor_files(dir)
     if not monitor_files:

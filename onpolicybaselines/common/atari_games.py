@@ -4,15 +4,13 @@ from typing import Any
 import gymnasium
 
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.extras import need
 
 
 def register_atari() -> None:
-    """Make the Atari ids known to gymnasium. Raises ImportError, with what to install."""
-    try:
-        import ale_py
-        import cv2  # noqa: F401
-    except ImportError as error:
-        raise ImportError("Atari games need ale-py and opencv: pip install 'onpolicybaselines[atari]'") from error
+    """Make the Atari ids known to gymnasium. Raises NotInstalled, with what to install."""
+    need('ale_py', 'cv2')
+    import ale_py
     gymnasium.register_envs(ale_py)
 
 

@@ -135,16 +135,18 @@ def arg_parser() -> argparse.ArgumentParser:
 def common_arg_parser() -> argparse.ArgumentParser:
     """The parser of what all algorithms have in common (upstream's options, less those of retro games)."""
     parser = arg_parser()
-    parser.add_argument('--help', '-h', action='store_true', help='show all options, those of the algorithm included')
-    parser.add_argument('--env', help='environment ID', type=str, default='Hopper-v5')
+    parser.add_argument('--help', '-h', action='store_true', help='say what each option is, also of the algorithm, '
+                        'policy and network given')
+    parser.add_argument('--config', help='file of options, YAML or JSON, or the config.json of a run; options of the '
+                        'command line count before those in it', type=str)
+    parser.add_argument('--env', help="gymnasium's id of the environment, or module:id", type=str, default='Hopper-v5')
     parser.add_argument('--env_type', help='type of environment, whose defaults to use; found out if not given',
                         type=str)
-    parser.add_argument('--seed', help='RNG seed', type=at_least(0), default=None)
+    parser.add_argument('--seed', help='of all random numbers; drawn if not given', type=at_least(0), default=None)
     parser.add_argument('--alg', help='algorithm', type=str, default='trpo_mpi')
     parser.add_argument('--num_timesteps', help='environment steps to train for, over all ranks',
                         type=at_least(0, 10**12), default=int(1e6))
-    parser.add_argument('--network', help='network type (mlp, cnn, conv_only ...); mlp for vectors, cnn for Atari',
-                        default=None)
+    parser.add_argument('--network', help='network of the policy', default=None)
     parser.add_argument('--policy', help='distribution of continuous actions: gaussian (if not given), gmm or flow',
                         default=None)
     parser.add_argument('--num_env', help='environments per rank, each of several in its own process if not native',
@@ -169,6 +171,10 @@ def common_arg_parser() -> argparse.ArgumentParser:
                         action='store_true')
     parser.add_argument('--checkpoint_interval', help='updates between two checkpoints in the folder; as many as make '
                         'them take a hundredth of the time if not given', default=None, type=at_least(1))
+    parser.add_argument('--progress', help='how far the run is: a bar, lines now and then, or none; auto: a bar on a '
+                        'terminal', default='auto', choices=('auto', 'bar', 'lines', 'none'))
+    parser.add_argument('--track', help='tell Weights & Biases of the run, too (WANDB_PROJECT, WANDB_MODE=offline and '
+                        'such count)', default=False, action='store_true')
     parser.add_argument('--play', help='run the trained policy at the end', default=False, action='store_true')
     parser.add_argument('--play_episodes', help='how many episodes to play (0: until interrupted)', default=10,
                         type=at_least(0))

@@ -101,7 +101,7 @@ def checked(compiled: Callable, f: Callable, instead: Callable,
         nonlocal run, compiled
         shapes = tuple(tuple(arg.shape) for arg in args)
         if run is compiled and shapes not in seen:
-            logger.log(f'Compiling {f.__name__}')
+            logger.log(f'Compiling {f.__name__} by XLA: takes up to a minute, once on this machine')
             with compiling(f.__name__):
                 made = _surely(compiled, again or (lambda: compiled), args)
             if made is None:

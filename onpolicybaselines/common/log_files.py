@@ -12,6 +12,7 @@ import numpy as np
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import replacing
 
+STEPS = ('TimestepsSoFar', 'total_timesteps', 'misc/total_timesteps')  # what algorithms call them in their logs
 KEEP = 'ONPOLICYBASELINES_KEEP_LOGS'
 
 
@@ -153,6 +154,17 @@ def strict_json(val: Any) -> Any:
     if isinstance(val, Mapping):
         return {str(k): strict_json(v) for k, v in val.items()}
     return val
+
+
+def logged(kvs: Mapping[str, Any], names: tuple[str, ...]) -> float:
+    """The value of the first of the `names` in a row of a log, NaN without one."""
+    return next((float(kvs[name]) for name in names if name in kvs), math.nan)
+
+
+def step_of(kvs: Mapping[str, Any], dump: int) -> int:
+    """At which time step a row of a log is; without one, the number of the dump."""
+    steps = logged(kvs, STEPS)
+    return dump if math.isnan(steps) else int(steps)
 
 
 def progress_bar_aside(file: IO) -> contextlib.AbstractContextManager:

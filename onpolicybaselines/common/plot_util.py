@@ -1,4 +1,5 @@
 """Load the results of many runs, smooth and plot them. Source: openai/baselines `common/plot_util.py`."""
+from onpolicybaselines.common.plotting import ema_mean, ema_sums, load_metadata, load_monitor, load_progress, tiles
 import matplotlib.pyplot as plt
 import os.path as osp
 import os
@@ -10,7 +11,6 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import check_choice
-from onpolicybaselines.common.plotting import ema_mean, ema_sums, load_metadata, load_monitor, load_progress, tiles
 
 def smooth(y: np.ndarray, radius: int, mode: str = 'two_sided', valid_only: bool = False) -> np.ndarray:
     """Moving average of `y`, as float64 of the same length.

@@ -7,15 +7,20 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas
 
 from onpolicybaselines.bench import monitor
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.extras import needed_by_module
 from onpolicybaselines.common.keywords import check_choice
 from onpolicybaselines.common.tables import naming, read_text
 from onpolicybaselines.logger import read_csv, read_json
+
+try:
+    import matplotlib.pyplot as plt
+    import pandas
+except ImportError:
+    needed_by_module('matplotlib', 'pandas')
 
 # what axes show, by the names they have on the command line
 X_LABELS = {'timesteps': 'Environment timesteps', 'episodes': 'Episodes', 'walltime_hrs': 'Wall time (hours)'}

@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from onpolicybaselines.common.extras import need
+
 if TYPE_CHECKING:
     import pandas
 
@@ -129,6 +131,7 @@ def read_dumps(fname: str) -> 'pandas.DataFrame':
 
     Raises ValueError, one line with the file's name.
     """
+    need('pandas')
     import pandas
     with naming(fname):
         lines = {i: line for i, line in enumerate(read_lines(fname).split('\n'), 1) if line.strip()}

@@ -15,6 +15,7 @@ from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from onpolicybaselines.bench.monitor import Monitor
+from onpolicybaselines.common.extras import how_to_install, is_installed
 from onpolicybaselines.common.wrappers import ClipActionsWrapper, RewardScaler
 from onpolicybaselines.envs import RLLAB
 
@@ -94,8 +95,9 @@ def task_of(env: gymnasium.Env) -> type:
     try:
         from onpolicybaselines.native import rllab, tasks
         return getattr({'rllab': rllab, 'tasks': tasks}[module], name)
-    except ImportError as e:  # of numba
-        raise NotNative(str(e)) from None
+    except ImportError as e:
+        slow = f'numba is not installed, with which it is several times faster: {how_to_install("numba")}'
+        raise NotNative(str(e) if is_installed('numba') else slow) from None
 
 
 def _refuse_patches(env):

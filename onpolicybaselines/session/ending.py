@@ -1,13 +1,15 @@
 """How a run ends that cannot go on: one line on stderr, on one rank, and the end of all ranks."""
 import functools
+import sys
 import time
 from collections.abc import Callable
 
 import gymnasium as gym
 
 from onpolicybaselines.common.errors import EnvironmentFault, UsageError
-from onpolicybaselines.common.mpi_world import abort, abort_on_exception, rank
+from onpolicybaselines.common.mpi_world import abort, abort_on_exception, get_comm, rank
 from onpolicybaselines.common.vec_env.children import OF_ONE_LINE
+from onpolicybaselines.logger import get_rank_without_mpi_import
 
 
 def one_line_errors(make: Callable) -> Callable:
@@ -21,11 +23,22 @@ def one_line_errors(make: Callable) -> Callable:
     return checked
 
 
+def _check_mpi():
+    """Without MPI no rank could end the others; but all fail alike."""
+    try:
+        get_comm()
+    except RuntimeError as e:
+        if get_rank_without_mpi_import() == 0:
+            print(f'error: {e}', file=sys.stderr)
+        sys.exit(2)
+
+
 def ends_all_ranks(main: Callable) -> Callable:
     """Decorator: an exception is the end of all ranks. Status 2, and one line, for bad input; 1, and one line, for
     numbers that are not finite and other faults of an environment."""
     @functools.wraps(main)
     def ending(*args):
+        _check_mpi()
         with abort_on_exception():
             try:
                 return main(*args)

@@ -17,19 +17,21 @@ from onpolicybaselines import logger
 from onpolicybaselines.common.checkpoint import FOLDER, checkpointing, from_first, has_checkpoint
 from onpolicybaselines.common.cmd_util import common_arg_parser
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.extras import need
 from onpolicybaselines.common.files import check_writable
 from onpolicybaselines.common.log_files import log_folder
 from onpolicybaselines.common.mpi_world import rank, size
+from onpolicybaselines.session.play import check_shown
 from onpolicybaselines.session.record import CONFIG, as_json, begin_config, read_config, resume_config, words_of
 
 MODEL = 'model.npz'
 LOCK = '.lock'
 # what a run writes into its folder
 OF_A_RUN = (CONFIG, MODEL, 'progress*.csv', 'progress*.csv.gz', 'progress*.json', 'log*.txt', '*.monitor.csv',
-            '*.monitor.csv.gz', 'tb*', FOLDER, 'checkpoint[0-9]*.npz', 'videos', 'play')
+            '*.monitor.csv.gz', 'tb*', FOLDER, 'checkpoint[0-9]*.npz', 'videos', 'play', 'wandb')
 # what may be another when a run goes on
 FREE = ('num_timesteps', 'save_path', 'load_path', 'log_path', 'resume', 'overwrite', 'checkpoint_interval', 'play',
-        'play_episodes', 'deterministic')
+        'play_episodes', 'deterministic', 'config', 'progress', 'track')
 
 
 def words_of_run(words: Sequence[str]) -> list[str]:
@@ -85,6 +87,9 @@ def _take_folder(args, options, words, stack):
     """On the first rank: (folder, seed, whether to go on from a checkpoint)."""
     if args.save_path is not None:
         check_writable(args.save_path)
+    if args.track:
+        need('wandb')
+    check_shown(args)
     if args.resume and args.overwrite:
         raise UsageError('give only one of --resume and --overwrite')
     folder = args.log_path = _chosen_folder(args) or _new_folder()

@@ -6,9 +6,8 @@ and policies that a user's module adds are known because it has imported what it
 import inspect
 import json
 import sys
-import textwrap
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Mapping
+from argparse import Namespace
+from collections.abc import Callable, Mapping
 from types import NoneType
 from typing import Any
 
@@ -32,10 +31,8 @@ from onpolicybaselines.common.keywords import (
     nearest,
     parse_value,
     registered,
-    sentences,
     table,
 )
-from onpolicybaselines.common.log_files import give_up_stdout
 from onpolicybaselines.common.vec_env import VecEnv
 from onpolicybaselines.session.start import package_of
 
@@ -53,12 +50,12 @@ def learn_keywords(learn: Callable) -> Parameters:
 
 def network_keywords(network: str | None) -> Parameters:
     """Those of a network. Raises UsageError for an unknown one."""
-    return _expressible(keywords_of(_network(network))) if network else {}
+    return _expressible(keywords_of(find_network(network))) if network else {}
 
 
 def policy_keywords(policy: str | None) -> Parameters:
     """Those of a policy for continuous actions. Raises UsageError for an unknown one."""
-    return keywords_of(_policy(policy), skip=constant('common.distributions', 'FAMILY_SIZES'))
+    return keywords_of(find_policy(policy), skip=constant('common.distributions', 'FAMILY_SIZES'))
 
 
 def _expressible(parameters):
@@ -66,7 +63,8 @@ def _expressible(parameters):
     return {name: p for name, p in parameters.items() if is_expressible(p.annotation)}
 
 
-def _takes_network(learn):
+def takes_network(learn: Callable) -> bool:
+    """Whether an algorithm has no network of its own."""
     return 'network' in keywords_of(learn)
 
 
@@ -75,28 +73,32 @@ def declared_learn(alg: str) -> Callable:
     return declared(f'{package_of(alg, alg)}.{alg}', 'learn')
 
 
-def _networks():
+def networks() -> Mapping[str, Callable]:
+    """Those that --network may name, by name."""
     models = sys.modules.get('onpolicybaselines.common.models')
     return registered('common.models') if models is None else models.mapping
 
 
-def _policies():
+def policies() -> Mapping[str, Callable]:
+    """Those that --policy may name, by name."""
     distributions = sys.modules.get('onpolicybaselines.common.distributions')
     return table('common.distributions', 'POLICIES') if distributions is None else distributions.POLICIES
 
 
-def _network(name):
+def find_network(name: str | Callable) -> Callable:
+    """What a network is built by. Raises UsageError for an unknown one."""
     if callable(name):
         return name
-    if name not in _networks():
-        raise UsageError(f'unknown network {name!r}{nearest(name, _networks())}')
-    return _networks()[name]
+    if name not in networks():
+        raise UsageError(f'unknown network {name!r}{nearest(name, networks())}')
+    return networks()[name]
 
 
-def _policy(name):
-    if name not in (None, *_policies()):
-        raise UsageError(f'unknown policy {name!r}{nearest(name, _policies())}')
-    return _policies()[name or 'gaussian']
+def find_policy(name: str | None) -> Callable:
+    """The family of a policy. Raises UsageError for an unknown one."""
+    if name not in (None, *policies()):
+        raise UsageError(f'unknown policy {name!r}{nearest(name, policies())}')
+    return policies()[name or 'gaussian']
 
 
 def chosen(args: Namespace) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def _spec(args):
     spec = meta.get('spec')
     if not isinstance(spec, dict):
         raise UsageError(f'{args.load_path!r} is not a model file written by --save_path (it names no policy)')
-    if ('network' in spec) is not _takes_network(declared_learn(args.alg)):
+    if ('network' in spec) is not takes_network(declared_learn(args.alg)):
         raise UsageError(f'{args.load_path!r} does not fit --alg={args.alg}: it is of another algorithm')
     for name in ('network', 'policy'):
         if not isinstance(spec.get(name), (str, NoneType)):
@@ -157,13 +159,13 @@ def _same(one, other):
 
 def known(learn: Callable, kwargs: Mapping[str, Any]) -> Parameters:
     """What may be given to `learn`, and to the network and the policy that `kwargs` name."""
-    network = kwargs.get('network') if _takes_network(learn) else None
+    network = kwargs.get('network') if takes_network(learn) else None
     return {**learn_keywords(learn), **network_keywords(network), **policy_keywords(kwargs.get('policy'))}
 
 
 def of_command_line(args: Namespace, learn: Callable, defaults: Mapping[str, Any], default_network: str) -> Parameters:
     """What the options of this run may be, whose `learn` has these `defaults`."""
-    if args.network and not _takes_network(learn):
+    if args.network and not takes_network(learn):
         raise UsageError(f'{args.alg} has a network of its own: leave out --network={args.network}')
     return known(learn, _asked(args, defaults, default_network))
 
@@ -180,7 +182,8 @@ def check(args: Namespace, learn: Callable, defaults: Mapping[str, Any], default
     _check_agreement(args, extra_args)
     values = {**{name: p.default for name, p in learn_keywords(learn).items()},
               **_asked(args, defaults, default_network), **extra_args}
-    takers = [learn, _policy(values.get('policy')), *([_network(values['network'])] if _takes_network(learn) else [])]
+    takers = [learn, find_policy(values.get('policy'))]
+    takers += [find_network(values['network'])] if takes_network(learn) else []
     for taker in takers:
         check_ranges(taker, values)
     if args.alg == 'trpo_mpi':
@@ -191,6 +194,11 @@ def check(args: Namespace, learn: Callable, defaults: Mapping[str, Any], default
         check_single(args.num_env)
     elif args.alg == 'ppo2':
         check_minibatches(args.num_env, values['nsteps'], values['nminibatches'])
+
+
+def trains(args: Namespace, alg_kwargs: Mapping[str, Any]) -> bool:
+    """Whether there is anything to train, or only a model to save and to play."""
+    return any([args.num_timesteps, alg_kwargs.get('max_episodes'), alg_kwargs.get('max_iters')])
 
 
 def parse(name: str, text: str | None, parameters: Parameters) -> Any:
@@ -213,8 +221,8 @@ def _nearest_option(name, parameters):
 
 def _owner_hint(name):
     """Which other policy or network a keyword belongs to."""
-    owners = [f'--policy={p}' for p in _policies() if name in policy_keywords(p)]
-    owners += [f'--network={n}' for n in _networks() if name in network_keywords(n)]
+    owners = [f'--policy={p}' for p in policies() if name in policy_keywords(p)]
+    owners += [f'--network={n}' for n in networks() if name in network_keywords(n)]
     if name in keywords_of(declared('a2c.utils', 'conv')):
         return ' here: it is a keyword of single convolutions, for use as a library'
     return f' here: it goes with {" or ".join(owners)}' if owners else ''
@@ -230,9 +238,9 @@ def complete(alg_kwargs: dict[str, Any], learn: Callable, action_space: gym.Spac
     """Leave out the keywords of networks and policies that are not used; continuous actions have a policy by name."""
     if isinstance(action_space, gym.spaces.Box):
         alg_kwargs.setdefault('policy', 'gaussian')
-    if not _takes_network(learn):
+    if not takes_network(learn):
         alg_kwargs.pop('network', None)
-    of_some = set().union(*map(network_keywords, _networks()), *map(policy_keywords, _policies()))
+    of_some = set().union(*map(network_keywords, networks()), *map(policy_keywords, policies()))
     for name in of_some - known(learn, alg_kwargs).keys():
         alg_kwargs.pop(name, None)
 
@@ -242,26 +250,3 @@ def say_images(args: Namespace, alg_kwargs: Mapping[str, Any], observation_space
     if sees_images(observation_space) and alg_kwargs.get('network') == 'mlp' and not (args.network or args.load_path):
         logger.warn(f'Observations are images {observation_space.shape}, and mlp takes them for vectors: --network=cnn '
                     'is for images')
-
-
-def print_help(arg_parser: ArgumentParser, alg: str, learn: Callable, defaults: Mapping[str, Any]) -> None:
-    """All options: those that all algorithms have, then all keywords of this one, of every network and every policy
-    that it takes, by where they go."""
-    groups = [(f'{alg}.learn (defaults for MuJoCo)', learn, learn_keywords(learn))]
-    groups += [(f'--policy={p} (continuous actions)', family, policy_keywords(p)) for p, family in _policies().items()]
-    if _takes_network(learn):
-        groups += [(f'--network={n}', builder, network_keywords(n)) for n, builder in _networks().items()]
-    parts = [f'\n{title}:\n' + ('\n'.join(_help_lines(owner, parameters, defaults)) or '  (no options)')
-             for title, owner, parameters in groups]
-    try:
-        print(arg_parser.format_help() + '\n'.join(parts), flush=True)
-    except BrokenPipeError:  # such as `| head`
-        give_up_stdout()
-
-
-def _help_lines(owner: Callable, parameters: Parameters, defaults: Mapping[str, Any]) -> Iterable[str]:
-    meaning = sentences(owner)
-    for name, p in parameters.items():
-        yield from textwrap.wrap(f'  --{name}={defaults.get(name, p.default)}  ({describe(p.annotation)})', 112,
-                                 subsequent_indent=8 * ' ')
-        yield from textwrap.wrap(meaning.get(name, ''), 112, initial_indent=8 * ' ', subsequent_indent=8 * ' ')

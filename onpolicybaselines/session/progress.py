@@ -1,32 +1,31 @@
 """How far a run is: a bar on a terminal, a line now and then elsewhere."""
+import argparse
 import contextlib
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from onpolicybaselines import logger
+from onpolicybaselines.common.log_files import STEPS, logged
 from onpolicybaselines.common.mpi_world import rank
 from onpolicybaselines.common.vec_env import VecEnv
+from onpolicybaselines.session.terminal import launchers_terminal
+from onpolicybaselines.session.track import tracking
 
-# what algorithms call them in their logs
-STEPS = ('TimestepsSoFar', 'total_timesteps', 'misc/total_timesteps')
-RETURN = ('EpRewMean', 'eprewmean')
-
-
-def logged(kvs: Mapping[str, Any], names: tuple[str, ...]) -> float:
-    """The value of the first of the `names` in a row of a log, NaN without one."""
-    return next((float(kvs[name]) for name in names if name in kvs), math.nan)
+RETURN = ('EpRewMean', 'eprewmean')  # what algorithms call it in their logs
 
 
 @contextlib.contextmanager
-def training(env: VecEnv, total_timesteps: int) -> Iterator[None]:
-    """While a model is trained: rank 0 shows how far it is, and an exception closes the environments."""
+def training(env: VecEnv, args: argparse.Namespace) -> Iterator[None]:
+    """While a model is trained: rank 0 shows how far it is, and tells others (`tracking`); an exception closes the
+    environments."""
     outputs = logger.get_current().output_formats
-    with Progress(total_timesteps, enabled=rank() == 0) as progress:
+    with tracking(args), _display(args) as progress:
         outputs.append(progress)
         try:
             yield
@@ -37,21 +36,38 @@ def training(env: VecEnv, total_timesteps: int) -> Iterator[None]:
             outputs.remove(progress)
 
 
+def _display(args):
+    enabled = rank() == 0 and args.progress != 'none'
+    terminal = launchers_terminal()
+    bar = args.progress == 'bar' or args.progress == 'auto' and (sys.stderr.isatty() or terminal is not None)
+    # by pipes, the launcher of MPI hands on stdout and stderr in any order: the log goes to the first
+    file = sys.stdout if bar and not sys.stderr.isatty() else sys.stderr
+    return Progress(args.num_timesteps, enabled, file, bar=bar, columns=terminal and terminal.columns)
+
+
 class Progress(logger.KVWriter):
     """Steps done of `total` (0: no known end), steps per second, time left and mean return.
 
-    On a terminal it is a bar that stays below the log; elsewhere a plain line every `interval` seconds and at the end.
-    It appears with the first update, and not at all if not `enabled`. As an output of the logger it is updated by
-    whatever logs STEPS and RETURN.
+    A bar (`bar`, or by default if the file is a terminal) of so many `columns` (by default all of the terminal) that
+    stays below the log; else a plain line every `interval` seconds and at the end. It appears with the first update,
+    and not at all if not `enabled`. As an output of the logger it is updated by whatever logs STEPS and RETURN.
+
+    The first update of a process compiles, which no later one does: speed and time left are reckoned from those after
+    it, in the last `window` seconds.
     """
 
-    def __init__(self, total: int, enabled: bool = True, file: TextIO | None = None, interval: float = 10.0):
+    def __init__(self, total: int, enabled: bool = True, file: TextIO | None = None, interval: float = 10.0,
+                 bar: bool | None = None, columns: int | None = None, window: float = 60.0):
         self._total = total
         self._enabled = enabled
         self._file = sys.stderr if file is None else file
         self._interval = interval
+        self._is_bar = self._file.isatty() if bar is None else bar
+        self._window = window
+        self._columns = columns
         self._bar = None
         self._start = self._last = time.monotonic()
+        self._points: deque[tuple[float, int]] = deque()  # (time, steps) of updates
         self._shown = (0, math.nan)
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
@@ -67,34 +83,44 @@ class Progress(logger.KVWriter):
 
     def update(self, done: int, mean_return: float = math.nan) -> None:
         """`done` steps so far, with the mean return of the latest episodes."""
-        if not self._enabled:
+        if not self._enabled or not done:
             return
+        done = min(done, self._total or done)  # the last batch may go beyond
         self._shown = done, mean_return
-        if self._file.isatty():
+        now = time.monotonic()
+        self._points.append((now, done))
+        while self._points[0][0] < now - self._window and len(self._points) > 2:
+            self._points.popleft()
+        if self._is_bar:
             self._draw(done, mean_return)
-        elif done and self._is_due(done):
-            self._last = time.monotonic()
+        elif self._is_due(done):
+            self._last = now
             print(self._line(done, mean_return), file=self._file, flush=True)
 
     def _draw(self, done, mean_return):
-        if self._bar is None:
-            self._bar = tqdm(total=self._total or None, unit='step', file=self._file, dynamic_ncols=True,
-                             smoothing=0.1, unit_scale=True)
-            self._bar.start_t = self._bar.last_print_t = self._bar.start_t - (time.monotonic() - self._start)
-        self._bar.set_postfix_str(f'EpRewMean={mean_return:.4g}', refresh=False)
-        self._bar.update((min(done, self._total) if self._total else done) - self._bar.n)
+        is_new = self._bar is None
+        if is_new:
+            self._bar = tqdm(total=self._total or None, initial=done, unit='step', file=self._file,
+                             ncols=self._columns, dynamic_ncols=self._columns is None, smoothing=0.1, unit_scale=True)
+            self._bar.start_t -= time.monotonic() - self._start
+        self._bar.set_postfix_str(f'EpRewMean={mean_return:.4g}', refresh=is_new)
+        self._bar.update(done - self._bar.n)
 
     def _is_due(self, done):
         is_first = self._last == self._start
         return is_first or done >= self._total > 0 or time.monotonic() - self._last >= self._interval
 
     def _line(self, done, mean_return):
-        rate = done / (time.monotonic() - self._start)
-        if not self._total:
-            return f'{done} steps, {rate:.0f} steps/s, EpRewMean {mean_return:.4g}'
-        left = time.strftime('%H:%M:%S', time.gmtime(max(self._total - done, 0) / rate))
-        return (f'{done}/{self._total} steps ({done / self._total:.0%}), {rate:.0f} steps/s, {left} left, '
-                f'EpRewMean {mean_return:.4g}')
+        share = f'/{self._total} steps ({done / self._total:.0%})' if self._total else ' steps'
+        return f'{done}{share}, {self._speed(done)}, EpRewMean {mean_return:.4g}'
+
+    def _speed(self, done):
+        (start, first), (now, last) = self._points[0], self._points[-1]
+        if last == first or now == start:
+            return f'the first update took {now - self._start:.0f} s'
+        rate = (last - first) / (now - start)
+        left = f', {tqdm.format_interval((self._total - done) / rate)} left' if self._total else ''
+        return f'{rate:.0f} steps/s{left}'
 
     def __enter__(self):
         return self

@@ -10,6 +10,7 @@ from onpolicybaselines.common.keywords import nearest
 from onpolicybaselines.common.mpi_world import rank
 
 ALGORITHMS = ('a2c', 'acktr', 'acktr_cont', 'ppo2', 'trpo_mpi')
+TAKE_RECURRENT = ('a2c', 'ppo2')  # networks
 
 
 def package_of(alg: str, submodule: str) -> str:

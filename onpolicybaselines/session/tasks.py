@@ -6,6 +6,7 @@ from importlib import import_module
 import gymnasium as gym
 
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.extras import how_to_install, is_installed
 from onpolicybaselines.common.keywords import nearest
 from onpolicybaselines.session.ending import one_line_errors
 
@@ -34,7 +35,7 @@ def find(env_id: str) -> str:
         one_line_errors(import_module)(module)
     spec = gym.registry.get(name)
     if spec is None or _is_retired(spec):
-        raise UsageError(f'gymnasium has no environment {name!r}{_id_hint(name)}')
+        raise UsageError(f'gymnasium has no environment {name!r}{_id_hint(name) or _atari_hint(name)}')
     if spec.entry_point is None:
         raise UsageError(f'{name} can only be made as a vector environment, by gymnasium.make_vec: give that to learn, '
                          'see "Use as a library" in README.md')
@@ -44,6 +45,13 @@ def find(env_id: str) -> str:
 def _is_retired(spec):
     """Registered by gymnasium only to say where the environment went."""
     return inspect.isfunction(spec.entry_point) and spec.entry_point.__module__.startswith('gymnasium.')
+
+
+def _atari_hint(env_id):
+    """How to install the games, if it may be one of them."""
+    if is_installed('ale_py') or not re.fullmatch(r'(ALE/)?[A-Z][A-Za-z]*(-ram)?-v[045]', env_id):
+        return ''
+    return f'; if it is an Atari game, they need {how_to_install("ale_py")}'
 
 
 def _id_hint(env_id):

@@ -22,9 +22,12 @@ checkpoints
 """
 import argparse
 import json
+import sys
 
+from onpolicybaselines.common.extras import need
 from run.bench.measurements import measure_here
-from run.bench.reports import ENVS, REPORTS
+from run.bench.reports import ENVS, NEEDED, REPORTS
+from run.experiments.command_line import run_figure
 
 
 def main() -> None:
@@ -41,9 +44,10 @@ def main() -> None:
     if args.measure:
         measure_here(**args.measure)
         return
+    need(*dict.fromkeys(package for name in args.what for package in NEEDED.get(name, ())))
     for name in args.what:
         REPORTS[name](args)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_figure(main))

@@ -235,3 +235,5 @@ def checkpoints(args: argparse.Namespace) -> None:
 
 REPORTS = {'speed': speed, 'startup': startup, 'profile': profile, 'acktr': acktr_profile, 'ranks': ranks, 'mpi': mpi,
            'cost': cost, 'atari': atari, 'checkpoints': checkpoints}
+NEEDED = {'ranks': ('mpi4py',), 'mpi': ('mpi4py',), 'cost': ('matplotlib',), 'atari': ('ale_py', 'cv2'),
+          'checkpoints': ('ale_py', 'cv2')}  # packages

@@ -7,10 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from pygments.lexers import PythonLexer
-from pygments.token import STANDARD_TYPES
 
+from onpolicybaselines.common.extras import needed_by_module
 from run.diff.sequences import best_pairs
+
+try:
+    from pygments.lexers import PythonLexer
+    from pygments.token import STANDARD_TYPES
+except ImportError:
+    needed_by_module('pygments')
 
 MIN_ALIKE = 0.45  # share of two lines' words, weighted by rarity, from which on they stand side by side
 TEXT = {'c', 'c1', 'ch', 'cm', 'sd'}  # pygments' classes of comments and docstrings

@@ -5,14 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pygments.formatters import HtmlFormatter
-
+from onpolicybaselines.common.extras import needed_by_module
 from run.diff.alignment import Text
 from run.diff.code import MIN_FOLD, Side, code_table
 from run.diff.comparison import Comparison, Figures, Item, Place
 from run.diff.packages import Package
 from run.diff.sections import Section
 from run.diff.tables import COLUMNS, LEGEND
+
+try:
+    from pygments.formatters import HtmlFormatter
+except ImportError:
+    needed_by_module('pygments')
 
 REPOSITORY = 'https://github.com/openai/baselines'
 

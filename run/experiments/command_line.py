@@ -1,13 +1,13 @@
 """The command line of the figures: options that all have, packages they need, exit status."""
 import argparse
 import contextlib
-import importlib.util
 import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
 from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.extras import need
 
 SMOKE = 0.002  # scale of a figure that trains by no job: every path, nothing learned
 
@@ -65,17 +65,10 @@ def print_lines(lines: Iterable[str]) -> None:
         sys.stdout = open(os.devnull, 'w')  # what the interpreter flushes at its end
 
 
-def check_installed(*packages: str) -> None:
-    """Raises UsageError, with the line that installs them, for packages that plots need, before hours of training."""
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
-    if missing:
-        raise UsageError(f"{', '.join(missing)} is not installed: pip install 'onpolicybaselines[plots,figures]'")
-
-
 def parse_args(name: str, title: str, seeds: int, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Of the command line of a figure that is no training curves; `scale` is a number, `folder` that of its results."""
     args = figure_parser(name, title, seeds).parse_args(argv)
-    check_installed('matplotlib')
+    need('matplotlib')
     args.folder = args.folder or default_folder(name, args.scale)
     smoke = args.scale == 'smoke'
     args.scale, args.seeds = SMOKE if smoke else float(args.scale), args.seeds or (1 if smoke else seeds)

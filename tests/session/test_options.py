@@ -1,5 +1,6 @@
 """Options, found by signature: of every algorithm, network and policy."""
 import argparse
+import contextlib
 import inspect
 
 import gymnasium as gym
@@ -11,7 +12,9 @@ from onpolicybaselines.common.cmd_util import common_arg_parser
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import write_arrays
 from onpolicybaselines.common.keywords import sentences
+from onpolicybaselines.common.vec_env import DummyVecEnv
 from onpolicybaselines.session import options
+from onpolicybaselines.session.help import are_discrete, networks_for, print_help
 from onpolicybaselines.session.start import ALGORITHMS
 
 
@@ -34,6 +37,15 @@ def test_every_option_has_a_sentence():
     assert not missing
 
 
+def help_lines(capsys, *words, learn=None, env_type='mujoco', columns='112', defaults=None):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('COLUMNS', columns)
+        args = arguments(*words)
+        learn = learn or options.declared_learn(args.alg)
+        print_help(common_arg_parser(), args, learn, defaults or {}, 'mlp', env_type)
+    return capsys.readouterr().out.splitlines()
+
+
 def test_help_has_the_sentences(capsys):
     def learn(*, network='mlp', gamma: float = .5, coef: int = 1):
         """Learns.
@@ -42,14 +54,46 @@ def test_help_has_the_sentences(capsys):
         gamma     of the discount, said at such length that it does not fit in one line of a terminal of the usual
                   width, and so goes on in the next
         """
-    options.print_help(common_arg_parser(), 'alg', learn, {'gamma': .9})
-    text = capsys.readouterr().out
-    lines = text.splitlines()
-    start = lines.index('alg.learn (defaults for MuJoCo):')
+    lines = help_lines(capsys, learn=learn, defaults={'gamma': .9})
+    start = lines.index('trpo_mpi.learn, defaults for Hopper-v5 (mujoco):')
     assert lines[start + 1] == '  --gamma=0.9  (a number)' and lines[start + 4] == '  --coef=1  (an integer)'
     sentence = ' '.join(line.strip() for line in lines[start + 2:start + 4])
     assert sentence.startswith('of the discount, said at such length') and sentence.endswith('goes on in the next')
-    assert max(map(len, lines)) <= 120 and '--network=mlp:' in text and '<function' not in text
+    assert '--network=mlp:' in lines and '<function' not in '\n'.join(lines)
+
+
+def test_help_has_what_applies(capsys):
+    def titles(*words, env_type='mujoco'):
+        return [line.split()[0].strip(':') for line in help_lines(capsys, *words, env_type=env_type)
+                if line.startswith('--')]
+    policies = ['--policy=gaussian', '--policy=gmm', '--policy=flow']
+    assert titles() == [*policies, '--network=mlp', '--network=conv_only']
+    assert titles('--alg=acktr_cont', '--policy=flow') == ['--policy=flow']
+    assert titles('--alg=a2c', '--env=CartPole-v1', '--network=lstm', env_type='classic_control') == ['--network=lstm']
+    assert titles('--env=Pendulum-v1', '--network=cnn', env_type='classic_control') == policies
+    assert '--network=lnlstm' in titles('--alg=ppo2', env_type='atari') and policies[0] not in titles(env_type='atari')
+
+
+@pytest.mark.parametrize('columns', [80, 112])
+def test_help_is_as_wide_as_the_terminal(columns, capsys):
+    lines = help_lines(capsys, columns=str(columns))
+    assert columns - 10 < max(map(len, lines)) <= columns
+    assert '  --alg=trpo_mpi  (one of a2c, acktr, acktr_cont, ppo2, trpo_mpi)' in lines
+    assert '  --num_env=1  (a whole number from 1 to 10000)' in lines
+    assert '  --seed  (a whole number of at least 0)' in lines
+
+
+def test_every_flag_has_a_sentence():
+    assert [action.dest for action in common_arg_parser()._actions if not action.help] == []
+
+
+@pytest.mark.parametrize('env_id, space', [
+    ('CartPole-v1', gym.spaces.Discrete), ('Taxi-v4', gym.spaces.Discrete), ('Pendulum-v1', gym.spaces.Box),
+    ('Hopper-v5', gym.spaces.Box), ('rllab/Hopper-v0', gym.spaces.Box)])
+def test_kinds_of_actions_are_known(env_id, space):
+    env_type, _ = run.get_env_type(arguments(f'--env={env_id}'))
+    assert are_discrete(env_id, env_type) is (space is gym.spaces.Discrete)
+    assert isinstance(gym.make(env_id).action_space, space)
 
 
 def arguments(*words):
@@ -122,3 +166,13 @@ def test_models_whose_description_is_damaged_are_refused(spec, tmp_path):
     with pytest.raises(UsageError) as e:
         options.check(arguments(f'--load_path={path}'), options.declared_learn('trpo_mpi'), {}, 'mlp', {})
     assert '\n' not in str(e.value)
+
+
+@pytest.mark.parametrize('alg', ['trpo_mpi', 'acktr', 'a2c', 'ppo2'])
+def test_networks_of_the_help_are_those_that_learn_takes(alg):
+    env = DummyVecEnv([lambda: gym.make('CartPole-v1')])
+    learn = run.get_learn_function(alg)
+    refused = pytest.raises(UsageError, match='recurrent')
+    with contextlib.nullcontext() if 'lstm' in networks_for(alg, learn) else refused:
+        learn(network='lstm', env=env, total_timesteps=0, nlstm=2, **({'nminibatches': 1} if alg == 'ppo2' else {}))
+    assert 'mlp' in networks_for(alg, learn)

@@ -4,13 +4,17 @@ import fcntl
 import io
 import math
 import os
+import re
 import struct
+import subprocess
+import sys
 import termios
 import time
 
 import pytest
 
 from onpolicybaselines import logger
+from onpolicybaselines.common.cmd_util import common_arg_parser
 from onpolicybaselines.session.progress import Progress, training
 
 
@@ -49,9 +53,9 @@ def test_plain_lines_elsewhere():
         progress.update(1024, 99.)
     lines = file.getvalue().splitlines()
     assert [line.split(',')[0] for line in lines] == ['250/1000 steps (25%)', '500/1000 steps (50%)',
-                                                      '1024/1000 steps (102%)']
+                                                      '1000/1000 steps (100%)']
     assert lines[0].endswith('EpRewMean nan') and lines[1].endswith('EpRewMean 12.35')
-    assert '00:00:0' in lines[1] and '\r' not in file.getvalue()
+    assert 'the first update took 0 s' in lines[0] and ' steps/s, 00:0' in lines[1] and '\r' not in file.getvalue()
 
 
 def test_plain_lines_are_few():
@@ -66,7 +70,8 @@ def test_without_a_known_end():
     file = io.StringIO()
     with Progress(0, file=file, interval=0) as progress:
         progress.update(500, 1.)
-    assert file.getvalue().startswith('500 steps, ') and 'left' not in file.getvalue()
+    assert file.getvalue().startswith('500 steps, the first update took 0 s, EpRewMean 1')
+    assert 'left' not in file.getvalue()
     assert '500step' in on_a_terminal([(500, 1.)], total=0)
 
 
@@ -109,11 +114,87 @@ def test_training_that_fails_closes_the_environment(tmp_path):
         def close(self):
             self.closed += 1
 
-    env = Env()
+    env, arguments = Env(), common_arg_parser().parse_args(['--num_timesteps=10'])
     with logger.scoped_configure(str(tmp_path), []):
-        with training(env, 10):
+        with training(env, arguments):
             assert len(logger.get_current().output_formats) == 1
         assert env.closed == 0
-        with pytest.raises(ValueError), training(env, 10):
+        with pytest.raises(ValueError), training(env, arguments):
             raise ValueError
         assert env.closed == 1 and logger.get_current().output_formats == []
+
+
+def test_what_compiling_took_is_not_in_the_time_left(monkeypatch):
+    """Of a minute for the first update, and two seconds for each later one; then the latest ones count."""
+    clock = [0.]
+    monkeypatch.setattr(time, 'monotonic', lambda: clock[0])
+    file = io.StringIO()
+    with pytest.raises(KeyboardInterrupt), Progress(1000, file=file, interval=0, window=10.) as progress:
+        for seconds, done in [(60, 100), (2, 200), (2, 300), (20, 400), (20, 500)]:
+            clock[0] += seconds
+            progress.update(done)
+        clock[0] += 1024
+        progress.update(501)
+        raise KeyboardInterrupt
+    assert [line.split(', EpRewMean')[0].partition(', ')[2] for line in file.getvalue().splitlines()] == [
+        'the first update took 60 s', '50 steps/s, 00:16 left', '50 steps/s, 00:14 left', '5 steps/s, 02:00 left',
+        '5 steps/s, 01:40 left', '0 steps/s, 141:56:16 left']
+
+
+def test_the_bar_leaves_out_the_first_update():
+    """Of a second, four times as long as the others."""
+    master, slave = os.openpty()
+    with open(slave, 'w') as terminal, Progress(1000, file=terminal, columns=90) as progress:
+        time.sleep(1)
+        progress.update(100)
+        for done in (200, 300):
+            time.sleep(.25)
+            progress.update(done)
+    with open(master, 'rb', buffering=0) as screen:
+        bars = b''.join(_chunks(screen)).decode().split('\r')
+    assert any('100/1.00k [00:01<?,' in bar for bar in bars) and any('300/1.00k [00:01<00:01' in bar for bar in bars)
+
+
+def test_as_asked_for(tmp_path, capsys):
+    """With neither of the streams on a terminal, as under a launcher of MPI."""
+    for word, out, err in [('auto', '', '500/1000 steps'), ('bar', '\r', ''), ('lines', '', '500/1000 steps'),
+                           ('none', '', '')]:
+        args = common_arg_parser().parse_args(['--num_timesteps=1000', f'--progress={word}'])
+        with logger.scoped_configure(str(tmp_path), []), training(None, args):
+            logger.logkv('TimestepsSoFar', 500)
+            logger.dumpkvs()
+        shown = capsys.readouterr()
+        assert (out in shown.out and err in shown.err and bool(shown.out) is bool(out) and bool(shown.err) is bool(err))
+
+
+RANK = """
+import time
+from onpolicybaselines import logger
+from onpolicybaselines.common.cmd_util import common_arg_parser
+from onpolicybaselines.common.mpi_world import rank
+from onpolicybaselines.session.progress import training
+logger.configure({folder!r}, ['stdout'] if rank() == 0 else [])
+with training(None, common_arg_parser().parse_args(['--num_timesteps=1000'])):
+    for steps in (100, 500, 1024):
+        logger.logkv('TimestepsSoFar', steps)
+        logger.dumpkvs()
+        time.sleep(.2)
+"""
+
+
+def test_a_bar_under_mpirun(tmp_path):
+    """On the terminal of the launcher, as wide as that; none where its output goes elsewhere."""
+    command = [os.path.join(os.path.dirname(sys.executable), 'mpirun'), '-np', '2', sys.executable, '-c',
+               RANK.format(folder=str(tmp_path))]
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 100, 0, 0))
+    with open(slave, 'w') as terminal:
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal, check=True)
+    with open(master, 'rb', buffering=0) as screen:
+        text = b''.join(_chunks(screen)).decode()
+    bars = [part for part in re.split(r'[\r\n]+', text) if '%|' in part]
+    assert '100%' in bars[-1] and '1.00k/1.00k' in bars[-1] and max(map(len, bars)) == 100
+    elsewhere = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert '%|' not in elsewhere.stdout + elsewhere.stderr
+    assert [line.split(',')[0] for line in elsewhere.stderr.splitlines()] == ['100/1000 steps (10%)',
+                                                                             '1000/1000 steps (100%)']

@@ -1,5 +1,6 @@
 """Names to choose from: one line for one that is not among them."""
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,12 +8,23 @@ from onpolicybaselines.common.errors import UsageError
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """The end of an error line: the one of `choices` closest to `name`, or all of them if they are few."""
+    """The end of an error line: the one of `choices` closest to `name`, or all of them if they are few.
+
+    >>> nearest('--kl_max', ['--kl_margin', '--max_kl'])
+    '; did you mean --max_kl?'
+    """
     choices = sorted(choices)
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
-    if close:
-        return f'; did you mean {close[0]}?'
+    closest = max(choices, key=lambda choice: _likeness(name, choice), default='')
+    if _likeness(name, closest) >= 0.6:
+        return f'; did you mean {closest}?'
     return f'; choose from {", ".join(choices)}' if 0 < len(choices) <= 12 else ''
+
+
+def _likeness(one, other):
+    """From 0 to 1: of letters, or of the words in whatever order."""
+    one, other = one.lower(), other.lower()
+    words = [' '.join(sorted(re.findall(r'[^\W_]+', name))) for name in (one, other)]
+    return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in ((one, other), words))
 
 
 def check_choice(name: str, value: Any, choices: Iterable[Any], error: type[Exception] = UsageError) -> None:

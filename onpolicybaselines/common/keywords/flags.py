@@ -28,6 +28,7 @@ def at_least(minimum: int, maximum: float = math.inf) -> Callable[[str], int]:
         if not minimum <= value <= maximum:
             raise argparse.ArgumentTypeError(f'expected a whole number {words}, got {text!r}')
         return value
+    count.words = f'a whole number {words}'
     return count
 
 
@@ -42,9 +43,15 @@ def factor(text: str) -> float:
     return value
 
 
+factor.words = 'a number that is not 0'
+
+
 def switch(text: str) -> bool:
     """The type of an option that is True or False."""
     try:
         return parse_value('', text, bool)
     except UsageError:
         raise argparse.ArgumentTypeError(f'expected True or False, got {text!r}') from None
+
+
+switch.words = 'True or False'

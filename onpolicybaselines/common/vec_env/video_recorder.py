@@ -1,4 +1,5 @@
 """A film of vectorized environments, in place of gym's recorder, which is gone."""
+from onpolicybaselines.common.extras import need
 from onpolicybaselines.common.tile_images import tile_images
 from onpolicybaselines.common.vec_env.vec_env import VecEnv
 
@@ -24,11 +25,7 @@ class VideoRecorder:
 
 
 def import_imageio() -> object:
-    """imageio's v2 interface, which writes frame by frame."""
-    try:
-        import imageio.v2
-        import imageio_ffmpeg  # noqa: F401
-    except ImportError as error:
-        raise ImportError("recording videos needs imageio and imageio-ffmpeg: "
-                          "pip install 'onpolicybaselines[video]'") from error
+    """imageio's v2 interface, which writes frame by frame. Raises NotInstalled, with what to install."""
+    need('imageio', 'imageio_ffmpeg')
+    import imageio.v2
     return imageio.v2

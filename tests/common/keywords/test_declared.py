@@ -52,8 +52,8 @@ def test_without_tensorflow_they_are_the_same():
     program = ('import sys; from onpolicybaselines.session import options as o\n'
                'from onpolicybaselines.session.start import ALGORITHMS\n'
                'takers = {**{a: o.learn_keywords(o.declared_learn(a)) for a in ALGORITHMS},\n'
-               '          **{n: o.network_keywords(n) for n in o._networks()},\n'
-               '          **{p: o.policy_keywords(p) for p in o._policies()}}\n'
+               '          **{n: o.network_keywords(n) for n in o.networks()},\n'
+               '          **{p: o.policy_keywords(p) for p in o.policies()}}\n'
                'print({taker: {name: str(p) for name, p in ps.items()} for taker, ps in takers.items()})\n'
                'assert "tensorflow" not in sys.modules')
     result = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=True)
