@@ -29,7 +29,7 @@ extras['dev'] = ['ruff', *extras['fast'], *extras['test']]
 
 setup(
     name='onpolicybaselines',
-    version=re.search(r"__version__ = '(.*)'", read('onpolicybaselines', '__init__.py')).group(1),
+    version=re.search(r"__version__ = '(.*)'", read('onpolicybaselines', 'version.py')).group(1),
     description="OpenAI Baselines' on-policy algorithms in TensorFlow 2, with expressive policies",
     long_description=read('README.md'),
     long_description_content_type='text/markdown',

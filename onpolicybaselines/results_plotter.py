@@ -5,6 +5,7 @@
 One panel a task, one curve a kind of run: the mean over its seeds with a band of one standard deviation.
 Source: openai/baselines `results_plotter.py`.
 """
+import os
 import os.path as osp
 import sys
 from collections.abc import Callable, Sequence
@@ -72,8 +73,9 @@ def split_by_task(taskpath: Result) -> str:
     return plotting.task_of(taskpath)
 
 
-def plot_results(dirs: str | Sequence[str], num_timesteps: float | None = None, xaxis: str = X_TIMESTEPS,
-                 yaxis: str = Y_REWARD, title: str = '', split_fn: Callable[[Result], str] = split_by_task,
+def plot_results(dirs: str | os.PathLike | Sequence[str | os.PathLike], num_timesteps: float | None = None,
+                 xaxis: str = X_TIMESTEPS, yaxis: str = Y_REWARD, title: str = '',
+                 split_fn: Callable[[Result], str] = split_by_task,
                  group_fn: Callable[[Result], str] | None = None) -> tuple[plt.Figure, np.ndarray]:
     """Plot the mean curves, with a band of one standard deviation, of all runs at or below `dirs`.
 
@@ -83,7 +85,7 @@ def plot_results(dirs: str | Sequence[str], num_timesteps: float | None = None, 
     split_fn, group_fn: panel and kind of a run (default: `plotting.kind_of` below the runs' common folder).
     Returns (figure, axes [rows, cols]). Raises UsageError if there are no runs with at least two episodes.
     """
-    dirs = [osp.abspath(osp.expanduser(dir)) for dir in ([dirs] if isinstance(dirs, str) else dirs)]
+    dirs = [osp.abspath(osp.expanduser(dir)) for dir in ([dirs] if isinstance(dirs, (str, os.PathLike)) else dirs)]
     results = plotting.with_episodes(plot_util.load_results(dirs, enable_progress=False), num_timesteps)
     if not results:
         raise UsageError(f'no monitor.csv with two episodes or more at or below {", ".join(dirs)}')

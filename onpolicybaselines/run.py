@@ -21,6 +21,7 @@ from onpolicybaselines.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 from onpolicybaselines.session import options, tasks
 from onpolicybaselines.session.config_file import with_config
 from onpolicybaselines.session.ending import ends_all_ranks, one_line_errors
+from onpolicybaselines.session.evaluation import evaluate, evaluating, file_of
 from onpolicybaselines.session.folder import run_folder, save_model, words_of_run
 from onpolicybaselines.session.help import print_help
 from onpolicybaselines.session.play import env_kwargs, film, play
@@ -71,12 +72,13 @@ def train(args: argparse.Namespace, extra_args: dict[str, Any]) -> tuple[Any, Ve
     if options.trains(args, alg_kwargs):
         logger.log('Training {} on {}:{} with arguments \n{}'.format(args.alg, env_type, env_id, alg_kwargs))
 
-    with training(env, args):
+    with training(env, args), evaluating(args, build_env) as callback:
         model = learn(
             env=env,
             seed=seed,
             total_timesteps=total_timesteps,
             load_path=args.load_path,
+            callback=callback,
             **alg_kwargs
         )
 
@@ -194,6 +196,7 @@ def main(args: list[str]) -> Any:
 
     set_rank_timeout(args.rank_timeout)
     rank = get_rank()
+    evaluation_path = file_of(args)
     with run_folder(args, extra_args, words):
         if rank == 0:
             configure_logger(args.log_path)
@@ -205,6 +208,7 @@ def main(args: list[str]) -> Any:
     env.close()
 
     save_model(model, args.save_path)
+    evaluate(model, args, build_env, evaluation_path)
 
     if args.play and rank == 0:
         play(model, args, build_env)

@@ -1,4 +1,5 @@
 """Advantage actor-critic, synchronous (Mnih et al. 2016), data-parallel over MPI ranks (upstream a2c/a2c.py)."""
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -34,10 +35,10 @@ from onpolicybaselines.common.vec_env import VecEnv
 class Model(object):
     """A policy with its value function, `pi`, and the update that trains both.
 
-    step, value, act, actor, save and load are those of `PolicyWithValue`; initial_state [nenv, n] is None without
-    recurrence. train(obs, states, rewards, masks, actions, values): one update from a batch of `Runner`, `rewards`
-    being its returns; gives (policy loss, value loss, entropy), means over the ranks, and raises FloatingPointError,
-    with nothing changed, for a gradient that is not finite.
+    step, value, act, actor, predict, save, load and export are those of `PolicyWithValue`; initial_state [nenv, n] is
+    None without recurrence. train(obs, states, rewards, masks, actions, values): one update from a batch of `Runner`,
+    `rewards` being its returns; gives (policy loss, value loss, entropy), means over the ranks, and raises
+    FloatingPointError, with nothing changed, for a gradient that is not finite.
     """
 
     def __init__(self, policy: Callable, env: VecEnv, nsteps: int,
@@ -103,6 +104,8 @@ class Model(object):
         self.initial_state = step_model.initial_state(nenvs)
         self.save = step_model.save
         self.load = step_model.load
+        self.predict = step_model.predict
+        self.export = step_model.export
 
     def state(self) -> State:
         """Of policy, optimizer and learning rate."""
@@ -130,7 +133,7 @@ def learn(
     alpha: Fraction = 0.99,
     gamma: Fraction = 0.99,
     log_interval: Count = 100,
-    load_path: str | None = None,
+    load_path: str | os.PathLike | None = None,
     policy: str | None = None,
     value_network: Literal['copy', 'shared'] | Callable | None = None,
     normalize_observations: bool = False,
@@ -164,7 +167,8 @@ def learn(
     normalize_observations  filter observations by their running mean and standard deviation, clipped to [-5, 5]
     bootstrap_truncated     value what lies beyond a time limit; upstream takes a time limit for an end
     ent_samples             actions per state in the entropy of policies where it has no closed form
-    callback                called with (locals(), globals()) before every update and at the end
+    callback                called with (locals(), globals()) before every update and at the end;
+                            training stops if it returns False; see common/callbacks.py
     **network_kwargs        keywords of the network's builder and of the policy
 
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that returns NaN.
@@ -194,12 +198,13 @@ def learn(
     nbatch = nenvs*nsteps*size()
 
     # Start total timer
-    checkpoints = Checkpoints(env, runner, model=model, epinfobuf=epinfobuf)
+    checkpoints = Checkpoints(env, runner, callback, model=model, epinfobuf=epinfobuf)
     start, = checkpoints.resume(1)
     tstart = time.time() - checkpoints.elapsed
-    call_back(callback, locals(), globals())
+    stop = call_back(callback, locals(), globals())
 
     for update in range(start, number_of_updates(total_timesteps, nbatch)+1):
+        if stop: break
         # Get mini batch of experiences
         obs, states, rewards, masks, actions, values, epinfos = runner.run()
         epinfobuf.extend(gather_episodes(epinfos))
@@ -215,7 +220,7 @@ def learn(
             ev = explained_variance(*gather(values, rewards))
             log_update(update, update*nbatch, fps, epinfobuf, policy_entropy=policy_entropy, value_loss=value_loss,
                        explained_variance=ev)
-        call_back(callback, locals(), globals())
+        stop = call_back(callback, locals(), globals())
         checkpoints.after_update(update + 1)
     checkpoints.save()
     return model

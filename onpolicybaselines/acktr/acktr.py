@@ -3,6 +3,7 @@
 Upstream acktr/acktr.py, data-parallel over MPI ranks. Actions may be discrete or continuous; `acktr_cont` is the ACKTR
 of continuous actions only.
 """
+import os
 import os.path as osp
 import time
 from collections.abc import Callable, Mapping
@@ -39,9 +40,10 @@ from onpolicybaselines.common.vec_env import VecEnv
 class Model(object):
     """A policy with its value function, `pi`, and the update that trains both.
 
-    step, value, act, actor, save and load are those of `PolicyWithValue`. train(obs, states, rewards, masks, actions,
-    values): one update from a batch of `Runner`, `rewards` being its returns; gives (policy loss, value loss, entropy),
-    means over the ranks, and raises FloatingPointError, with nothing changed, for gradients that are not finite.
+    step, value, act, actor, predict, save, load and export are those of `PolicyWithValue`. train(obs, states, rewards,
+    masks, actions, values): one update from a batch of `Runner`, `rewards` being its returns; gives (policy loss, value
+    loss, entropy), means over the ranks, and raises FloatingPointError, with nothing changed, for gradients that are
+    not finite.
     """
 
     def __init__(self, policy: Callable, total_timesteps: int,
@@ -102,6 +104,8 @@ class Model(object):
         self.train = train
         self.save = step_model.save
         self.load = step_model.load
+        self.predict = step_model.predict
+        self.export = step_model.export
         self.train_model = train_model
         self.step_model = step_model
         self.step = step_model.step
@@ -136,7 +140,7 @@ def learn(
     kfac_clip: Positive[float] = 0.001,
     save_interval: NonNegative[int] | None = None,
     lrschedule: Literal[tuple(schedules)] | Callable = 'linear',
-    load_path: str | None = None,
+    load_path: str | os.PathLike | None = None,
     is_async: bool = True,
     policy: str | None = None,
     value_network: Literal['copy', 'shared'] | Callable | None = None,
@@ -174,7 +178,8 @@ def learn(
     normalize_observations  filter observations by their running mean and standard deviation, clipped to [-5, 5]
     bootstrap_truncated     value what lies beyond a time limit; upstream takes a time limit for an end
     ent_samples             actions per state in the entropy of policies where it has no closed form
-    callback                called with (locals(), globals()) before every update and at the end
+    callback                called with (locals(), globals()) before every update and at the end;
+                            training stops if it returns False; see common/callbacks.py
     **network_kwargs        keywords of the network's builder and of the policy
 
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that returns NaN.
@@ -204,12 +209,13 @@ def learn(
     runner = Runner(env, model, nsteps=nsteps, gamma=gamma, bootstrap_truncated=bootstrap_truncated)
     epinfobuf = deque(maxlen=100)
     nbatch = nenvs*nsteps*size()
-    checkpoints = Checkpoints(env, runner, model=model, epinfobuf=epinfobuf)
+    checkpoints = Checkpoints(env, runner, callback, model=model, epinfobuf=epinfobuf)
     start, = checkpoints.resume(1)
     tstart = time.time() - checkpoints.elapsed
-    call_back(callback, locals(), globals())
+    stop = call_back(callback, locals(), globals())
 
     for update in range(start, number_of_updates(total_timesteps, nbatch)+1):
+        if stop: break
         obs, states, rewards, masks, actions, values, epinfos = runner.run()
         epinfobuf.extend(gather_episodes(epinfos))
         policy_loss, value_loss, policy_entropy = model.train(obs, states, rewards, masks, actions, values)
@@ -225,7 +231,7 @@ def learn(
             savepath = osp.join(logger.get_dir(), 'checkpoint%.5i.npz'%update)
             logger.log('Saving to', savepath)
             model.save(savepath)
-        call_back(callback, locals(), globals())
+        stop = call_back(callback, locals(), globals())
         checkpoints.after_update(update + 1)
     checkpoints.save()
     return model

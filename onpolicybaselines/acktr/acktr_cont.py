@@ -3,6 +3,7 @@
 Whole episodes are collected; K-FAC fits the critic to discounted returns and takes one policy step on their
 advantages, its size adapted to a KL divergence between the old and the new policy.
 """
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -26,6 +27,7 @@ from onpolicybaselines.common.learning import begin
 from onpolicybaselines.common.mpi_moments import mpi_moments
 from onpolicybaselines.common.mpi_util import sync_from_root
 from onpolicybaselines.common.mpi_world import rank
+from onpolicybaselines.common.reports import stops
 from onpolicybaselines.common.rollouts import gather
 from onpolicybaselines.common.vec_env import VecEnv
 
@@ -111,7 +113,7 @@ def learn(*,
         callback: Callable | None = None,
         desired_kl: Positive[float] = 0.002,
         seed: int | None = None,
-        load_path: str | None = None,
+        load_path: str | os.PathLike | None = None,
         policy: str | None = None,
         stepsize: Positive[float] = 0.03,
         kfac_update: Count = 2,
@@ -134,7 +136,8 @@ def learn(*,
     gamma                   discount
     lam                     lambda of GAE
     timesteps_per_batch     each rank plays episodes until it has taken more steps than that
-    callback                called with (locals(), globals()) before every update and at the end
+    callback                called with (locals(), globals()) before every update and at the end;
+                            training stops if it returns False; see common/callbacks.py
     desired_kl              KL(pi_old || pi) of an update to aim at: the step size is divided by 1.5 where it was twice
                             as large, and multiplied where it was half of it
     seed                    of parameters, action noise and the critic's; also of a plain gymnasium environment
@@ -184,12 +187,12 @@ def learn(*,
     timesteps_so_far = 0
     episodes_so_far = 0
     rewbuffer = []
-    checkpoints = Checkpoints(env, model=model)
+    checkpoints = Checkpoints(env, None, callback, model=model)
     i, timesteps_so_far, episodes_so_far, rewbuffer, stepsize = checkpoints.resume(
         i, timesteps_so_far, episodes_so_far, rewbuffer, stepsize)
     tstart = time.time() - checkpoints.elapsed
     while True:
-        if callback: callback(locals(), globals())
+        if stops(callback, locals(), globals()): break
         if timesteps_so_far >= total_timesteps:
             break
         logger.log("********** Iteration %i ************"%i)

@@ -1,25 +1,29 @@
 """What a run of continuous ACKTR learns, and how it meets one environment and several ranks."""
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import tensorflow as tf
 
-from onpolicybaselines import __version__
 from onpolicybaselines.acktr.kfac import KfacOptimizer
 from onpolicybaselines.acktr.paths import split_paths
 from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
-from onpolicybaselines.common import tf_util as U
+from onpolicybaselines.common import saved_model, tf_util as U
 from onpolicybaselines.common.checks import check_finite, check_single, check_size
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import check_fits
 from onpolicybaselines.common.mpi_filter import MpiZFilter
 from onpolicybaselines.common.mpi_world import allsum
 from onpolicybaselines.common.policy import check_spec
+from onpolicybaselines.common.prediction import batched, unbatched
+from onpolicybaselines.common.spaces import space_from_json, space_to_json
 from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env import VecEnv, VecEnvWrapper
 from onpolicybaselines.common.vec_env.steps import Step
+from onpolicybaselines.version import __version__
 
 
 class Model:
@@ -29,6 +33,7 @@ class Model:
 
     def __init__(self, ob_space: gym.spaces.Box, ac_space: gym.spaces.Box, policy: MlpPolicy,
                  vf: NeuralNetValueFunction, optim: KfacOptimizer | None = None):
+        self.ob_space = ob_space
         self.ac_space = ac_space
         self.policy = policy
         self.vf = vf
@@ -42,21 +47,54 @@ class Model:
         S: the state that the last step gave, the previous filtered observations, None to begin with; M [B]: 1 where an
         episode starts; not `stochastic`: the policy's deterministic actions.
         """
+        ac, ob = self._act(self.policy.act, observation, S, M, stochastic)
+        return ac, None, ob, None
+
+    def _act(self, act, observation, S, M, *args):
         ob = self.obfilter(observation, update=False)
-        prev_ob = np.zeros_like(ob) if S is None else S * (1 - np.reshape(M, [-1, 1]))
-        ac = self.policy.act(np.concatenate([ob, prev_ob], -1), stochastic)
-        return scale_action(ac, self.ac_space), None, ob, None
+        prev_ob = np.zeros_like(ob) if S is None else S * (1 - np.reshape(0. if M is None else M, [-1, 1]))
+        return scale_action(act(np.concatenate([ob, prev_ob], -1), *args), self.ac_space), ob
+
+    def predict(self, observation: np.ndarray, state: np.ndarray | None = None,
+                episode_start: np.ndarray | None = None, deterministic: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """(action within the bounds, next state) at one observation, or (actions, states) at several, as
+        Stable-Baselines3's `predict`; state [B, n]: as S of `step`, episode_start [B] as its M, None: nowhere.
+
+        Raises UsageError for observations of other shapes.
+        """
+        ob, is_batch = batched(self.ob_space, observation)
+        ac, ob = self._act(self.policy.present_actor(not deterministic), ob, state, episode_start)
+        return unbatched(ac, is_batch), ob
+
+    def export(self, path: str | os.PathLike) -> None:
+        """Write a TensorFlow SavedModel that acts as `predict` does, into a folder; see common/saved_model.py. Its
+        state is that of `predict`."""
+        rs, low, high = self.obfilter.rs, self.ac_space.low, self.ac_space.high
+        clip = self.obfilter.clip
+
+        def act(observation, noise, state, episode_start):
+            x = (tf.cast(observation, tf.float64) - rs.mean) / (rs.std + 1e-8)
+            ob = tf.cast(tf.clip_by_value(x, -clip, clip), tf.float32)
+            pd = self.policy.pd(tf.concat([ob, state * (1 - episode_start[:, tf.newaxis])], axis=-1))
+            ac = pd.mode() if noise is None else pd.sample(noise)
+            return tf.minimum(tf.maximum(low + (ac + 1.) * 0.5 * (high - low), low), high), ob
+
+        saved_model.write_saved_model(path, act, self.ob_space, self.policy.pdtype, self.ob_space.shape[0],
+                                      self.policy.var_list)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Variables and filter by name, flat: what a model file holds."""
         return {**self.policy.arrays(), **self.vf.arrays(),
                 **{f'obfilter/{name}': value for name, value in self.obfilter.state().items()}}
 
-    def save(self, save_path: str) -> None:
-        """Write `arrays`, and how the policy was asked for, to one npz file."""
-        U.save_variables(save_path, self.arrays(), {'spec': self.policy.spec, 'version': __version__})
+    def save(self, save_path: str | os.PathLike) -> None:
+        """Write `arrays`, spaces, and how the policy was asked for, to one npz file."""
+        U.save_variables(save_path, self.arrays(), {
+            'kind': 'acktr_cont', 'spec': self.policy.spec, 'version': __version__,
+            'observation_space': space_to_json(self.ob_space), 'action_space': space_to_json(self.ac_space),
+            'critic_sees': self.policy.critic_sees})
 
-    def load(self, load_path: str) -> None:
+    def load(self, load_path: str | os.PathLike) -> None:
         """Read what `save` wrote. Raises UsageError, changing nothing, if the file is of another model."""
         arrays, meta = U.load_variables(load_path)
         check_fits(load_path, meta, arrays, self.arrays())
@@ -77,6 +115,15 @@ class Model:
     def _parts(self):
         parts = {'policy': self.policy, 'vf': self.vf, 'obfilter': self.obfilter}
         return parts if self.optim is None else {**parts, 'optim': self.optim}
+
+
+def model_from(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray], np_random: np.random.Generator,
+               functions: Mapping[str, Callable]) -> Model:
+    """A `Model` like that of a file whose description is `meta`; its arrays are still to be loaded."""
+    ob_space, ac_space = (space_from_json(meta[name]) for name in ('observation_space', 'action_space'))
+    policy = MlpPolicy(ob_space.shape[0], ac_space, np_random=np_random, critic_sees=meta['critic_sees'],
+                       **meta['spec'], **functions)
+    return Model(ob_space, ac_space, policy, NeuralNetValueFunction(ob_space.shape[0], policy.dist_dim, np_random))
 
 
 def single(env: VecEnv) -> VecEnv:

@@ -63,6 +63,7 @@ class MlpPolicy(Policy):
                 oldpd = self.pd(ob_no)
             return tf.reduce_mean(kl_terms(oldpd, self.pd(ob_no), oldac_na, kl_estimator))
 
+        self.critic_sees = critic_sees
         self.dist_dim = ac_dist(tf.zeros([1, ob_dim*2]), tf.zeros([1, ac_dim])).shape[1]
         self.action_dist = U.function(ac_dist, ob_no, oldac_na)
         self.compute_kl = U.function(kl, tf.TensorSpec([sum(map(U.numel, self.var_list))]), ob_no, oldac_na)

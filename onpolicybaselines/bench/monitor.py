@@ -4,6 +4,7 @@ Source: openai/baselines `bench/monitor.py`.
 """
 import csv
 import json
+import os
 import os.path as osp
 import sys
 import time
@@ -40,7 +41,7 @@ class Monitor(gymnasium.Wrapper):
 
     EXT = 'monitor.csv'
 
-    def __init__(self, env: gymnasium.Env, filename: str | None, allow_early_resets: bool = False,
+    def __init__(self, env: gymnasium.Env, filename: str | os.PathLike | None, allow_early_resets: bool = False,
                  reset_keywords: Sequence[str] = (), info_keywords: Sequence[str] = ()) -> None:
         super().__init__(env)
         check_columns(*reset_keywords, *info_keywords)
@@ -150,9 +151,10 @@ class ResultsWriter(object):
     Raises UsageError if the file cannot be written.
     """
 
-    def __init__(self, filename: str, header: Mapping[str, Any] | str = '',
+    def __init__(self, filename: str | os.PathLike, header: Mapping[str, Any] | str = '',
                  extra_keys: Sequence[str] = ()) -> None:
         self.extra_keys = extra_keys
+        filename = os.fspath(filename)
         if not filename.endswith(Monitor.EXT):
             if osp.isdir(filename):
                 filename = osp.join(filename, Monitor.EXT)
@@ -186,14 +188,14 @@ class ResultsWriter(object):
         cut(self.f, state['size'])
 
 
-def get_monitor_files(dir: str) -> list[str]:
+def get_monitor_files(dir: str | os.PathLike) -> list[str]:
     """The monitor files directly in `dir`, sorted; also compressed ones, `*monitor.csv.gz`, but no file twice."""
     plain = glob(osp.join(escape(dir), '*' + Monitor.EXT))
     packed = glob(osp.join(escape(dir), f'*{Monitor.EXT}.gz'))
     return sorted(plain + [name for name in packed if name.removesuffix('.gz') not in plain])
 
 
-def load_results(dir: str) -> 'pandas.DataFrame':
+def load_results(dir: str | os.PathLike) -> 'pandas.DataFrame':
     """All episodes recorded in `dir`, in the order they ended.
 
     Returns a frame with columns 'r', 'l', 't' (seconds since the first Monitor was made) and the files' extra

@@ -91,14 +91,17 @@ def settled(name: str, value: Any) -> Any:
 class Checkpoints:
     """What a `learn` has that changes, and when it is saved; nothing happens outside of `checkpointing`.
 
-    env: its environments; collector: what holds their last observations, if anything; parts: all else, each with
-    `state` and `set_state`, or a deque of numbers or of dicts of numbers.
+    env: its environments; collector: what holds their last observations, if anything; callback: may have a state, too,
+    and be another one when the run goes on; parts: all else, each with `state` and `set_state`, or a deque of numbers
+    or of dicts of numbers.
     """
 
-    def __init__(self, env: VecEnv, collector: Stateful | None = None, **parts: Stateful | deque):
+    def __init__(self, env: VecEnv, collector: Stateful | None = None, callback: Callable | None = None,
+                 **parts: Stateful | deque):
         self.updates = 0
         self.elapsed = 0.0  # seconds, of the run up to the checkpoint that it goes on from
         self._env, self._collector, self._parts = env, collector, parts
+        self._callback = callback if isinstance(callback, Stateful) else None
         self._counters: tuple = ()
         self._saved = None  # number of updates at the last checkpoint
         self._begun = self._last = time.monotonic()
@@ -179,6 +182,7 @@ class Checkpoints:
             'monitors': self._monitors() if env is None else {},
             'collector': self._collector.state() if env is not None and self._collector is not None else None,
             'parts': {name: _part_state(part) for name, part in self._parts.items()},
+            'callback': None if self._callback is None else self._callback.state(),
             'counters': {str(i): _to_json(value) for i, value in enumerate(self._counters)},
             'settled': dict(self._keeper.settled), 'logger': logger.get_current().state(), **_global_state()}
 
@@ -193,6 +197,8 @@ class Checkpoints:
             self._env.set_state(state['env'])
             if self._collector is not None:
                 self._collector.set_state(state['collector'])
+        if self._callback is not None and state.get('callback') is not None:
+            self._callback.set_state(state['callback'])
         for name, length in state['monitors'].items():
             cut_file(os.path.join(logger.get_dir(), name), length)
         self.updates = self._saved = state['updates']

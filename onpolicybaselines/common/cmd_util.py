@@ -171,6 +171,12 @@ def common_arg_parser() -> argparse.ArgumentParser:
                         action='store_true')
     parser.add_argument('--checkpoint_interval', help='updates between two checkpoints in the folder; as many as make '
                         'them take a hundredth of the time if not given', default=None, type=at_least(1))
+    parser.add_argument('--eval_interval', help='evaluate the policy every so many time steps, in an environment of '
+                        'its own (0: never)', default=0, type=at_least(0))
+    parser.add_argument('--eval_episodes', help='episodes of an evaluation, and of one at the end of the run; 10 with '
+                        '--eval_interval if not given, else none', default=0, type=at_least(0))
+    parser.add_argument('--save_best', help='keep the model with the highest mean return of --eval_interval as '
+                        'best_model.npz in the folder of the run', default=False, action='store_true')
     parser.add_argument('--progress', help='how far the run is: a bar, lines now and then, or none; auto: a bar on a '
                         'terminal', default='auto', choices=('auto', 'bar', 'lines', 'none'))
     parser.add_argument('--track', help='tell Weights & Biases of the run, too (WANDB_PROJECT, WANDB_MODE=offline and '
@@ -178,8 +184,8 @@ def common_arg_parser() -> argparse.ArgumentParser:
     parser.add_argument('--play', help='run the trained policy at the end', default=False, action='store_true')
     parser.add_argument('--play_episodes', help='how many episodes to play (0: until interrupted)', default=10,
                         type=at_least(0))
-    parser.add_argument('--deterministic', help='play the deterministic action of the policy', default=False,
-                        action='store_true')
+    parser.add_argument('--deterministic', help='play and evaluate the deterministic action of the policy',
+                        default=False, action='store_true')
     return parser
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from onpolicybaselines import logger
 from onpolicybaselines.common import caches
 from onpolicybaselines.common.files import wait_for_first
+from onpolicybaselines.common.variables import note_change
 
 ROUNDING = 10  # an error of this many times what one unit in the last place of the arguments changes is rounding,
 ULPS = 100     # and so is one of this many units in the last place of the value
@@ -49,7 +50,19 @@ class Compiled:
 def _traced(f, inputs, **kwargs):
     compiled = tf.function(lambda *args: f(*args), input_signature=inputs, autograph=False, **kwargs)
     concrete = functools.cache(compiled.get_concrete_function)  # calling `compiled` costs twice as much
-    return lambda *args: concrete()(*args)
+    writes = functools.cache(lambda: _writes(concrete().graph))
+
+    def run(*args):
+        if writes():
+            note_change()
+        return concrete()(*args)
+    return run
+
+
+def _writes(graph):
+    """Whether variables may change when this graph runs: what branches and loops do is not looked into."""
+    return any(op.type.startswith(('Assign', 'ResourceApply', 'ResourceScatter', 'If', 'While', 'Case', 'StatefulP',
+                                   'PartitionedCall')) for op in graph.get_operations())
 
 
 def _fitting(array, spec):

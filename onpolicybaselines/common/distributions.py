@@ -376,6 +376,10 @@ class GaussianMixturePdType(PdType):
         """A standard normal per action dimension and, last, a uniform that chooses the component."""
         return np.concatenate([np_random.standard_normal((n, self.size), dtype='float32'),
                                np_random.random((n, 1), dtype='float32')], axis=1)
+    def stateless_noise(self, seed, n):
+        """As `noise`."""
+        return tf.concat([tf.random.stateless_normal([n, self.size], seed),
+                          tf.random.stateless_uniform([n, 1], seed + 1)], axis=1)
 
 class NormalizingFlowPdType(PdType):
     """Normal noise through affine couplings, the state vector L(s) added after the first (paper, eq. 7-9).
@@ -437,6 +441,9 @@ class NormalizingFlowPdType(PdType):
     def noise(self, np_random, n):
         """Normal, of the standard deviation exp(flow_base_logstd)."""
         return super().noise(np_random, n) * np.float32(np.exp(self.flow_base_logstd))
+    def stateless_noise(self, seed, n):
+        """As `noise`."""
+        return super().stateless_noise(seed, n) * np.float32(np.exp(self.flow_base_logstd))
 
 class GaussianMixturePd(NoClosedForms, Pd):
     """Mixture of diagonal Gaussians, weights 1/K; flat: [K means | K log standard deviations], [B, 2KA]."""

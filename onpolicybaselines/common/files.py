@@ -114,9 +114,11 @@ def read_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
     return arrays, meta
 
 
-def check_fits(path: str, meta: dict, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+def check_fits(path: str | os.PathLike, meta: dict, found: Mapping[str, np.ndarray],
+               expected: Mapping[str, np.ndarray]) -> None:
     """Raise UsageError, naming the first fault, if the arrays `found` in a file have not the names and shapes of those
     `expected`, or hold numbers that no run leaves: not finite, or counts and variances below 0."""
+    path = os.fspath(path)
     here, there = ({name: np.shape(value) for name, value in arrays.items()} for arrays in (expected, found))
     for name in {**here, **there}:
         if here.get(name) != there.get(name):

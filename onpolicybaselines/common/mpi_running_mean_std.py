@@ -8,6 +8,7 @@ from onpolicybaselines.common import running_mean_std
 from onpolicybaselines.common.moments import FLOOR, moments_of_sums
 from onpolicybaselines.common.mpi_world import allsum
 from onpolicybaselines.common.state import State
+from onpolicybaselines.common.variables import watched
 
 
 class RunningMeanStd(object):
@@ -28,8 +29,8 @@ class RunningMeanStd(object):
             self._moments.var[...] = 0  # no sample, no variance
         self.shape = tuple(shape)
 
-        self.mean = tf.Variable(tf.zeros(shape), trainable=False, name='mean')
-        self.std = tf.Variable(tf.ones(shape), trainable=False, name='std')
+        self.mean = watched(tf.Variable(tf.zeros(shape), trainable=False, name='mean'))
+        self.std = watched(tf.Variable(tf.ones(shape), trainable=False, name='std'))
         self._assign()
 
     def _assign(self):

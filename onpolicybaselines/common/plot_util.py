@@ -80,7 +80,7 @@ class Result(NamedTuple):
     metadata: dict[str, Any] | None = None
 
 
-def load_results(root_dir_or_dirs: str | Sequence[str], enable_progress: bool = True,
+def load_results(root_dir_or_dirs: str | os.PathLike | Sequence[str | os.PathLike], enable_progress: bool = True,
                  enable_monitor: bool = True, verbose: bool = False) -> list[Result]:
     """Load every run at or below the given folders, in the order of their paths.
 
@@ -88,7 +88,7 @@ def load_results(root_dir_or_dirs: str | Sequence[str], enable_progress: bool = 
     verbose: print what is found. A file that cannot be read is skipped, with a line on stderr.
     Raises UsageError if one of the folders does not exist.
     """
-    if isinstance(root_dir_or_dirs, str):
+    if isinstance(root_dir_or_dirs, (str, os.PathLike)):
         root_dir_or_dirs = [root_dir_or_dirs]
     rootdirs = [osp.expanduser(d) for d in root_dir_or_dirs]
     for rootdir in rootdirs:

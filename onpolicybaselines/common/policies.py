@@ -2,12 +2,12 @@
 
 Where upstream builds a graph from placeholders, there are functions of observations here: common/policy.py has them.
 """
+import os
 from collections.abc import Callable
 
 import gymnasium as gym
 import numpy as np
 
-from onpolicybaselines import __version__
 from onpolicybaselines.common import tf_util
 from onpolicybaselines.common.distributions import PdType
 from onpolicybaselines.common.files import check_fits
@@ -29,6 +29,7 @@ class PolicyWithValue(PolicyAndValues):
                          np_random, dtype, spec)
 
         self.normalizer = normalizer_of(env)
+        self.ac_space = env.action_space
 
         def tensors(ob, noise, *state):
             pd, vf, state = self.pd_and_vf(ob, *state)
@@ -60,12 +61,12 @@ class PolicyWithValue(PolicyAndValues):
         """Value estimates [B] of one observation or a batch; S and M as in `step`."""
         return self._evaluate(self._value, ob, S, M)
 
-    def save(self, save_path: str) -> None:
-        """Write variables, observation filter, the statistics of a VecNormalize around the environments, and how the
-        policy was asked for, to one npz file."""
-        tf_util.save_variables(save_path, self.arrays(), {'spec': self.spec, 'version': __version__})
+    def save(self, save_path: str | os.PathLike) -> None:
+        """Write variables, observation filter, the statistics of a VecNormalize around the environments, the spaces,
+        and how the policy was asked for, to one npz file."""
+        tf_util.save_variables(save_path, self.arrays(), self.description())
 
-    def load(self, load_path: str) -> None:
+    def load(self, load_path: str | os.PathLike) -> None:
         """Read what `save` wrote. Raises UsageError, changing nothing, if the file is not of this policy."""
         arrays, meta = tf_util.load_variables(load_path)
         arrays = moments_of_sums(complete(self.normalizer, arrays), 'ob_rms/')

@@ -2,6 +2,7 @@
 import contextlib
 import functools
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from onpolicybaselines.a2c.utils import fc
-from onpolicybaselines.common import actors, models, tf_util
+from onpolicybaselines.common import actors, models, saved_model, tf_util
 from onpolicybaselines.common.actors.families import head as head_of
 from onpolicybaselines.common.distributions import FAMILY_SIZES, POLICIES, Pd, PdType, make_pdtype
 from onpolicybaselines.common.errors import UsageError
@@ -18,11 +19,15 @@ from onpolicybaselines.common.input import encode_observation, observation_place
 from onpolicybaselines.common.keywords import check_choice, check_ranges, keywords_of, split_keywords
 from onpolicybaselines.common.models import get_network_builder
 from onpolicybaselines.common.moments import moments_of_sums
+from onpolicybaselines.common.prediction import batched, in_bounds, unbatched
+from onpolicybaselines.common.spaces import space_to_json
 from onpolicybaselines.common.state import State, check_shapes, generator_state, set_generator_state
 from onpolicybaselines.common.tf_util import adjust_shape, flattenallbut0
-from onpolicybaselines.common.variables import VariableStore, variable_scope
+from onpolicybaselines.common.variables import VariableStore, changes, variable_scope
 from onpolicybaselines.common.vec_env import statistics
+from onpolicybaselines.common.vec_env.normalizing import normalize
 from onpolicybaselines.common.vec_env.vec_normalize import VecNormalize
+from onpolicybaselines.version import __version__
 
 
 class Policy:
@@ -51,6 +56,7 @@ class Policy:
         self.pdtype = pdtype
         self.np_random = np.random.default_rng() if np_random is None else np_random
         self.spec = spec or {}
+        self._actors, self._actors_of = {}, 0  # of `present_actor`, and the `changes` after which they were made
         self._policy_network = policy_network
         self.recurrent = getattr(policy_network, 'recurrent', False)
         self.state_inputs = self._state_inputs()
@@ -149,6 +155,14 @@ class Policy:
         act, programs = actors.policy(self.ob_space, self._dtype, layers, head, self._mean_std())
         return Actor(self, stochastic, act, programs if stochastic else None)
 
+    def present_actor(self, stochastic: bool = True) -> Callable[..., np.ndarray]:
+        """`actor`, kept until variables change (`variables.changes`): for single actions."""
+        if self._actors_of != changes():
+            self._actors, self._actors_of = {}, changes()
+        if stochastic not in self._actors:
+            self._actors[stochastic] = self.actor(stochastic)
+        return self._actors[stochastic]
+
     def latent_layers(self, arrays: actors.Arrays) -> list[actors.Dense] | None:
         """`_policy_latent` as layers of common/actors, from its variables by name; None if it is no such layers."""
         if self.pdtype.own_state_network:
@@ -218,7 +232,12 @@ class Actor(NamedTuple):
 
 
 class PolicyAndValues(Policy):
-    """Action distribution and value function, with the variables of both, as functions of tensors."""
+    """Action distribution and value function, with the variables of both, as functions of tensors.
+
+    ac_space: of the environment; `predict` keeps to its bounds.
+    """
+
+    ac_space: gym.Space
 
     def __init__(self, ob_space: gym.Space, policy_network: Callable, pdtype: PdType,
                  value_network: Callable | None = None, normalize_observations: bool = False,
@@ -249,6 +268,60 @@ class PolicyAndValues(Policy):
             latent, state = self._policy_latent(x, S, M, nsteps)
             return self._head(latent), self._vf(x, latent), state
 
+    def predict(self, observation: np.ndarray, state: np.ndarray | None = None,
+                episode_start: np.ndarray | None = None, deterministic: bool = False
+                ) -> tuple[np.ndarray, np.ndarray | None]:
+        """(action for the environment, next state) at one observation, or (actions, states) at several, as
+        Stable-Baselines3's `predict`.
+
+        observation: as the environment gives it, before any VecNormalize, whose statistics are applied here, and stay;
+        `act`, `step` and `value` take what that gives. state: what the last call gave, None to begin with, [B, n], of
+        recurrent networks; other policies hand it on. episode_start [B]: where an episode starts, None: nowhere.
+        Actions are within the bounds of the space. Without TensorFlow where `actor` is.
+        Raises UsageError for observations of other shapes.
+        """
+        ob, is_batch = batched(self.observation_space, observation)
+        if self._normalizes:
+            ob = normalize(self.normalizer, ob)
+        if self.recurrent:
+            actions, _, state, _ = self.step(ob, S=state, M=episode_start, stochastic=not deterministic)
+        else:
+            actions = self.present_actor(not deterministic)(ob)
+        return unbatched(in_bounds(self.ac_space, actions), is_batch), state
+
+    @property
+    def _normalizes(self):
+        return self.normalizer is not None and self.normalizer.ob_rms is not None
+
+    @functools.cached_property
+    def observation_space(self) -> gym.Space:
+        """The space of what `predict` takes: that of the environment inside of a VecNormalize. Raises UsageError where
+        another wrapper stands outside of that and changes observations."""
+        if not self._normalizes:
+            return self.ob_space
+        if self.normalizer.observation_space != self.ob_space:
+            raise UsageError('observations of a VecNormalize are changed by a wrapper outside of it, which predict and '
+                             'files would lack: put VecNormalize outermost')
+        return self.normalizer.venv.observation_space
+
+    def export(self, path: str | os.PathLike) -> None:
+        """Write a TensorFlow SavedModel that acts as `predict` does, into a folder; see common/saved_model.py."""
+        def act(observation, noise, *state):
+            ob = saved_model.normalized(observation, self.normalizer) if self._normalizes else observation
+            pd, _, state = self.pd_and_vf(tf.cast(ob, self.X.dtype), *state)
+            return saved_model.in_bounds(self.ac_space, pd.mode() if noise is None else pd.sample(noise)), state
+
+        filters = [self.ob_rms.mean, self.ob_rms.std] if hasattr(self, 'ob_rms') else []
+        saved_model.write_saved_model(path, act, self.observation_space, self.pdtype,
+                                      self.initial_state(1).shape[1] if self.recurrent else None,
+                                      [*self._store.variables.values(), *filters])
+
+    def description(self) -> dict[str, Any]:
+        """What a model file says beside `arrays`, as JSON: all that `onpolicybaselines.load` needs."""
+        return {'kind': 'policy', 'spec': self.spec, 'version': __version__,
+                'observation_space': space_to_json(self.ob_space), 'action_space': space_to_json(self.ac_space),
+                'normalizer': statistics.description(self.normalizer)}
+
     def _state(self, S, M, nenv):
         """Values for `state_inputs`, one step long."""
         if not self.recurrent:
@@ -273,10 +346,10 @@ def describe(**arguments) -> dict[str, Any]:
     return {name: jsonable(value) for name, value in arguments.items()}
 
 
-def check_spec(path: str, meta: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+def check_spec(path: str | os.PathLike, meta: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
     """Raise UsageError if the model in a file was asked for otherwise than by `spec`, so that the same variables would
     be another function, by another activation, say. Functions of a user's cannot be told apart."""
-    there = meta.get('spec')
+    path, there = os.fspath(path), meta.get('spec')
     if not isinstance(there, Mapping):
         raise UsageError(f'{path!r} does not say which policy it is of')
     here, there = ({**_defaults(spec), **{name: value for name, value in spec.items() if value is not None}}

@@ -5,7 +5,7 @@ from typing import Any
 from onpolicybaselines import logger
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.math_util import safemean
-from onpolicybaselines.common.mpi_world import rank
+from onpolicybaselines.common.mpi_world import allmax, rank
 
 
 def number_of_updates(total_timesteps: int, nbatch: int) -> int:
@@ -16,15 +16,24 @@ def number_of_updates(total_timesteps: int, nbatch: int) -> int:
     return total_timesteps // nbatch
 
 
-def call_back(callback: Callable | None, values: Mapping[str, Any], names: Mapping[str, Any]) -> None:
+def call_back(callback: Callable | None, values: Mapping[str, Any], names: Mapping[str, Any]) -> bool:
     """callback(values, names), the locals and globals of a `learn`, whose `update` batches of `nbatch` steps are done;
-    before the first one, those before `start`.
+    before the first one, those before `start`. Returns whether training is to stop, see `stops`.
 
     Added are what all algorithms have: `timesteps_so_far`, and `rewbuffer`, the returns in `epinfobuf`.
     """
-    if callback:
-        callback({'timesteps_so_far': values.get('update', values.get('start', 1) - 1) * values['nbatch'],
-                  'rewbuffer': [epinfo['r'] for epinfo in values['epinfobuf']], **values}, names)
+    return stops(callback, {'timesteps_so_far': values.get('update', values.get('start', 1) - 1) * values['nbatch'],
+                            'rewbuffer': [epinfo['r'] for epinfo in values['epinfobuf']], **values}, names)
+
+
+def stops(callback: Callable | None, values: Mapping[str, Any], names: Mapping[str, Any]) -> bool:
+    """callback(values, names), the locals and globals of a `learn`; whether that of any MPI rank returned False, upon
+    which training stops, and the log says so. All ranks must call it, those that have no callback, too."""
+    stop = callback is not None and callback(values, names) is False
+    if not allmax([stop])[0]:
+        return False
+    logger.log(f'Stopped by the callback after {values["timesteps_so_far"]} time steps')
+    return True
 
 
 def log_update(update: int, total_timesteps: int, fps: int, epinfobuf: Sequence[dict], **losses: float) -> None:

@@ -83,6 +83,11 @@ class NoisePdType:
         draw = np_random.standard_normal if self.sample_dtype().is_floating else np_random.random
         return draw((n, self.noise_size), dtype=np.float32)
 
+    def stateless_noise(self, seed: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
+        """`noise` drawn by TensorFlow from a seed [2], for exported policies; whoever overrides one overrides both."""
+        draw = tf.random.stateless_normal if self.sample_dtype().is_floating else tf.random.stateless_uniform
+        return draw([n, self.noise_size], seed)
+
     def logstd(self, name: str, mean: tf.Tensor) -> tf.Tensor:
         """A log standard deviation that does not depend on the state, once per state of `mean` [B, A]."""
         logstd = get_variable(name, [1, mean.shape[-1]], constant_initializer(self.init_logstd))

@@ -12,3 +12,8 @@ def environment_seed(seed: int | None, rank: int = 0, index: int = 0) -> int | N
         return seed
     first = int(np.random.SeedSequence(seed).generate_state(1)[0]) >> 2  # room for more, below 2**32 as simulators want
     return first + 10000 * rank + index
+
+
+def evaluation_seed(seed: int | None) -> int | None:
+    """The seed of environments in which a run with this `seed` is evaluated: none that it trains in has it."""
+    return None if seed is None else int(np.random.SeedSequence(seed, spawn_key=(0,)).generate_state(1)[0]) >> 2

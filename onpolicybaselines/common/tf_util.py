@@ -1,5 +1,6 @@
 """TensorFlow helpers: flat parameter vectors, compiled functions, files of arrays (upstream common/tf_util.py)."""
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -138,11 +139,11 @@ def get_available_gpus() -> list[str]:
 # Saving variables
 # ================================================================
 
-def save_variables(save_path: str, variables: dict[str, np.ndarray], meta: dict | None = None) -> None:
+def save_variables(save_path: str | os.PathLike, variables: dict[str, np.ndarray], meta: dict | None = None) -> None:
     """Write named arrays of numbers (and `meta`, JSON) to `save_path` as npz; see `files.write_arrays`."""
     write_arrays(save_path, variables, meta)
 
-def load_variables(load_path: str) -> tuple[dict[str, np.ndarray], dict]:
+def load_variables(load_path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
     """(arrays by name, meta) of a file written by `save_variables`; see `files.read_arrays`."""
     return read_arrays(load_path)
 

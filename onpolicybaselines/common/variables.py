@@ -6,12 +6,40 @@ which is upstream's order of the flat parameter vector.
 """
 import contextlib
 import contextvars
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 _scope: contextvars.ContextVar = contextvars.ContextVar('variable scope')
+_changes = 0  # of variables, so far
+
+
+def changes() -> int:
+    """How often variables of policies, any of them, may have changed: what was made of their values is good while this
+    number stays. Compiled functions that write (`common/compiled.py`) and `assign` count; a `tf.function` of one's own
+    does not, unless it is followed by `note_change`."""
+    return _changes
+
+
+def note_change() -> None:
+    """Say that variables have changed."""
+    global _changes
+    _changes += 1
+
+
+def watched(variable: tf.Variable) -> tf.Variable:
+    """`variable`, whose `assign`, `assign_add` and `assign_sub` are noted."""
+    def noting(write):
+        @functools.wraps(write)
+        def wrapped(*args, **kwargs):
+            note_change()
+            return write(*args, **kwargs)
+        return wrapped
+    for name in ('assign', 'assign_add', 'assign_sub'):
+        setattr(variable, name, noting(getattr(variable, name)))
+    return variable
 
 
 class VariableStore:
@@ -45,7 +73,7 @@ class VariableStore:
                 raise RuntimeError(f'variable {name!r} was asked for after the model was built')
             with tf.init_scope():
                 value = np.broadcast_to(initializer(tuple(shape), self.np_random), shape)
-                self.variables[name] = tf.Variable(value, dtype=self.dtype, name=name)
+                self.variables[name] = watched(tf.Variable(value, dtype=self.dtype, name=name))
         variable = self.variables[name]
         if tuple(variable.shape) != tuple(shape):
             raise ValueError(f'variable {name!r} has shape {tuple(variable.shape)}, not {tuple(shape)}')

@@ -19,8 +19,8 @@ from onpolicybaselines.common.state import State
 class Model(object):
     """A policy with its value function, `pi`, and the update that trains both.
 
-    step, value, neglogp, act, actor, save and load are those of `PolicyWithValue`; initial_state [nenv, n] is None
-    without recurrence. stats_list of `train` are named by loss_names.
+    step, value, neglogp, act, actor, predict, save, load and export are those of `PolicyWithValue`; initial_state
+    [nenv, n] is None without recurrence. stats_list of `train` are named by loss_names.
     """
 
     def __init__(self, *, policy: Callable, ob_space: gym.Space, ac_space: gym.Space, nbatch_act: int,
@@ -112,6 +112,8 @@ class Model(object):
 
         self.save = act_model.save
         self.load = act_model.load
+        self.predict = act_model.predict
+        self.export = act_model.export
 
         sync_from_root(params, comm)
 

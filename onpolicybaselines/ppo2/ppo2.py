@@ -42,8 +42,8 @@ def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecE
             lam: Fraction = 0.95,
             log_interval: Count = 10, nminibatches: Count = 4, noptepochs: Repeats = 4,
             cliprange: Positive[float] | Callable = 0.2,
-            save_interval: NonNegative[int] = 0, load_path: str | None = None, model_fn: Callable | None = None,
-            update_fn: Callable | None = None, init_fn: Callable | None = None,
+            save_interval: NonNegative[int] = 0, load_path: str | os.PathLike | None = None,
+            model_fn: Callable | None = None, update_fn: Callable | None = None, init_fn: Callable | None = None,
             mpi_rank_weight: NonNegative[float] = 1, comm: Any = None,
             policy: str | None = None, value_network: Literal['copy', 'shared'] | Callable | None = None,
             normalize_observations: bool = False, bootstrap_truncated: bool = False, ent_samples: Repeats = 10,
@@ -87,7 +87,8 @@ def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecE
                             that of the minibatch is logged)
     lrschedule              how a number lr falls over the run, see a2c/utils.py
     clipschedule            how a number cliprange falls over the run
-    callback                called with (locals(), globals()) before every update and at the end
+    callback                called with (locals(), globals()) before every update and at the end;
+                            training stops if it returns False; see common/callbacks.py
     **network_kwargs        keywords of the network's builder and of the policy
 
     Raises UsageError, one line, for arguments that do not fit, FloatingPointError for an environment that returns NaN.
@@ -146,14 +147,15 @@ def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecE
         init_fn()
 
     # Start total timer
-    checkpoints = Checkpoints(env, runner, model=model, epinfobuf=epinfobuf, **evaluation)
+    checkpoints = Checkpoints(env, runner, callback, model=model, epinfobuf=epinfobuf, **evaluation)
     first_update, = checkpoints.resume(1)
     tfirststart = time.perf_counter() - checkpoints.elapsed
     timesteps_so_far = (first_update - 1)*nbatch*size()
-    call_back(callback, locals(), globals())
+    stop = call_back(callback, locals(), globals())
 
     nupdates = number_of_updates(total_timesteps, nbatch*size())
     for update in range(first_update, nupdates+1):
+        if stop: break
         # Start timer
         tstart = time.perf_counter()
         frac = 1.0 - (update - 1.0) / nupdates
@@ -238,7 +240,7 @@ def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecE
             savepath = osp.join(checkdir, '%.5i.npz'%update)
             logger.log('Saving to', savepath)
             model.save(savepath)
-        call_back(callback, locals(), globals())
+        stop = call_back(callback, locals(), globals())
         checkpoints.after_update(update + 1)
 
     checkpoints.save()

@@ -21,6 +21,7 @@ from onpolicybaselines.common.extras import need
 from onpolicybaselines.common.files import check_writable
 from onpolicybaselines.common.log_files import log_folder
 from onpolicybaselines.common.mpi_world import rank, size
+from onpolicybaselines.session.evaluation import BEST, EVALUATION
 from onpolicybaselines.session.play import check_shown
 from onpolicybaselines.session.record import CONFIG, as_json, begin_config, read_config, resume_config, words_of
 
@@ -28,10 +29,10 @@ MODEL = 'model.npz'
 LOCK = '.lock'
 # what a run writes into its folder
 OF_A_RUN = (CONFIG, MODEL, 'progress*.csv', 'progress*.csv.gz', 'progress*.json', 'log*.txt', '*.monitor.csv',
-            '*.monitor.csv.gz', 'tb*', FOLDER, 'checkpoint[0-9]*.npz', 'videos', 'play', 'wandb')
+            '*.monitor.csv.gz', 'tb*', FOLDER, 'checkpoint[0-9]*.npz', 'videos', 'play', 'wandb', EVALUATION, BEST)
 # what may be another when a run goes on
 FREE = ('num_timesteps', 'save_path', 'load_path', 'log_path', 'resume', 'overwrite', 'checkpoint_interval', 'play',
-        'play_episodes', 'deterministic', 'config', 'progress', 'track')
+        'play_episodes', 'deterministic', 'config', 'progress', 'track', 'eval_interval', 'eval_episodes', 'save_best')
 
 
 def words_of_run(words: Sequence[str]) -> list[str]:

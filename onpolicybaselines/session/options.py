@@ -180,6 +180,8 @@ def check(args: Namespace, learn: Callable, defaults: Mapping[str, Any], default
     """Raise UsageError for values that the algorithm, its network or its policy will refuse, as far as they are known
     before there is an environment."""
     _check_agreement(args, extra_args)
+    if args.save_best and not args.eval_interval:
+        raise UsageError('--save_best keeps the best model of evaluations: give --eval_interval, too')
     values = {**{name: p.default for name, p in learn_keywords(learn).items()},
               **_asked(args, defaults, default_network), **extra_args}
     takers = [learn, find_policy(values.get('policy'))]

@@ -3,6 +3,7 @@
 T: steps of a segment, N: environments of a rank, B = T * N: the rank's batch. The losses are in losses.py, the update
 of the policy in trust_region.py, the making of segments in segments.py.
 """
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ from onpolicybaselines.common.mpi_fit import minimize
 from onpolicybaselines.common.mpi_moments import mpi_moments
 from onpolicybaselines.common.mpi_world import allgather_arrays, check_synced, get_comm, rank as get_rank, size
 from onpolicybaselines.common.policies import PolicyWithValue, build_policy
+from onpolicybaselines.common.reports import stops
 from onpolicybaselines.common.timing import timed
 from onpolicybaselines.common.vec_env import VecEnv
 from onpolicybaselines.trpo_mpi.losses import choose, loss_names, make_functions
@@ -78,7 +80,7 @@ def learn(*,
         vf_iters: Passes = 3,
         max_episodes: Total = 0, max_iters: Total = 0,  # time constraint
         callback: Callable | None = None,
-        load_path: str | None = None,
+        load_path: str | os.PathLike | None = None,
         policy: str | None = None,
         value_network: Literal['copy', 'shared'] | Callable | None = 'copy',
         normalize_observations: bool = False,
@@ -114,7 +116,8 @@ def learn(*,
     vf_iters                passes over the batch per update of the value function
     max_episodes            stop after so many episodes instead of total_timesteps
     max_iters               stop after so many updates instead of total_timesteps
-    callback                called with (locals(), globals()) before every update and at the end
+    callback                called with (locals(), globals()) before every update and at the end;
+                            training stops if it returns False; see common/callbacks.py
     load_path               a model file to start from
     policy                  'gaussian', 'gmm' or 'flow' for continuous actions, see common/distributions.py
     value_network           'copy' (the network again, with its own variables), 'shared', or a function
@@ -201,13 +204,13 @@ def learn(*,
 
     check_one_limit(total_timesteps=total_timesteps, max_episodes=max_episodes, max_iters=max_iters)
 
-    checkpoints = Checkpoints(env, seg_gen, pi=pi, vfadam=vfadam, lenbuffer=lenbuffer, rewbuffer=rewbuffer)
+    checkpoints = Checkpoints(env, seg_gen, callback, pi=pi, vfadam=vfadam, lenbuffer=lenbuffer, rewbuffer=rewbuffer)
     episodes_so_far, timesteps_so_far, iters_so_far, neg_curvature = checkpoints.resume(
         episodes_so_far, timesteps_so_far, iters_so_far, neg_curvature)
     tstart -= checkpoints.elapsed
 
     while True:
-        if callback: callback(locals(), globals())
+        if stops(callback, locals(), globals()): break
         if total_timesteps and timesteps_so_far >= total_timesteps:
             break
         elif max_episodes and episodes_so_far >= max_episodes:

@@ -1,10 +1,12 @@
 """Environments of gymnasium, single or vectorized, as VecEnvs."""
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import iterate
 from gymnasium.wrappers.vector import DictInfoToList
 
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
@@ -17,15 +19,17 @@ from onpolicybaselines.common.wrappers import ClipActionsWrapper
 class GymVecEnv(VecEnv):
     """A gymnasium.vector.VectorEnv as VecEnv. Box actions are clipped to their bounds unless clip_actions=False.
 
-    ValueError if the VectorEnv does not reset an environment in the step in which its episode ends.
+    Whatever its autoreset mode, an environment whose episode ends is reset in the same step: in the modes NEXT_STEP and
+    DISABLED by `reset` with a mask, so that there is no step in which an action is ignored. ValueError where that
+    cannot be: in such a mode of what is no SyncVectorEnv or AsyncVectorEnv.
     """
 
     def __init__(self, venv: VectorEnv, clip_actions: bool = True) -> None:
         mode = venv.metadata.get('autoreset_mode')
-        if mode is not AutoresetMode.SAME_STEP:
-            raise ValueError('%s has autoreset mode %s, SAME_STEP is needed: make it with gymnasium.make_vec(..., '
-                             "vectorization_mode='sync', vector_kwargs={'autoreset_mode': "
-                             'gymnasium.vector.AutoresetMode.SAME_STEP})' % (venv, getattr(mode, 'name', mode)))
+        self.resets = mode is not AutoresetMode.SAME_STEP
+        if self.resets and not _resets_some(venv.unwrapped, mode):
+            raise ValueError('%s has autoreset mode %s and cannot reset single environments: make it with '
+                             "gymnasium.make_vec(..., vectorization_mode='sync')" % (venv, getattr(mode, 'name', mode)))
         obs_space_info(venv.single_observation_space)
         VecEnv.__init__(self, venv.num_envs, venv.single_observation_space, venv.single_action_space)
         self.venv = venv
@@ -58,11 +62,22 @@ class GymVecEnv(VecEnv):
         self.waiting = False
         obs, rews, terminated, truncated, infos = DictInfoToList(self.venv).step(self.actions)
         dones = np.logical_or(terminated, truncated)
+        if self.resets and dones.any():
+            obs = self._reset(dones, obs, infos)
         for i in np.flatnonzero(dones):
             # an 'episode' beside them would be that of gymnasium.wrappers.vector.RecordEpisodeStatistics, which counts
             # wrongly where environments are reset in the same step
             infos[i] = end_of_episode(infos[i]['final_info'], infos[i]['final_obs'], terminated[i], truncated[i])
         return self._copy_obs(obs), np.array(rews, np.float64), dones, infos
+
+    def _reset(self, dones, last, infos):
+        """Observations after a reset of those whose episodes have ended, whose infos become those of SAME_STEP."""
+        last = copy.deepcopy(last)  # a VectorEnv may overwrite its arrays
+        for i, ob in enumerate(iterate(self.venv.observation_space, last)):
+            if dones[i]:
+                infos[i] = {'final_info': infos[i], 'final_obs': ob}
+        obs, _ = self.venv.reset(options={'reset_mask': np.asarray(dones, bool)})
+        return obs
 
     def close_extras(self) -> None:
         """Close the VectorEnv."""
@@ -76,6 +91,13 @@ class GymVecEnv(VecEnv):
         """`obs` in arrays of its own: VectorEnv may overwrite its arrays in the next step. Raises EnvironmentFault."""
         check_observation(self.observation_space, obs, (self.num_envs,))
         return dict_to_obs(copy_obs_dict(obs_to_dict(obs)))
+
+
+def _resets_some(venv, mode):
+    """Whether `reset` with a mask is all that is needed after an episode in this mode."""
+    if isinstance(venv, AsyncVectorEnv) and not venv.shared_memory:
+        return mode is AutoresetMode.DISABLED  # gymnasium's worker would reset again in the next step
+    return isinstance(venv, (SyncVectorEnv, AsyncVectorEnv)) and isinstance(mode, AutoresetMode)
 
 
 def as_vec_env(env: Any, seed: int | None = None, make: Callable[[list], VecEnv] = DummyVecEnv) -> VecEnv:

@@ -1,0 +1,69 @@
+"""Policies from model files alone."""
+import os
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from onpolicybaselines.common.errors import UsageError
+from onpolicybaselines.common.files import read_arrays
+from onpolicybaselines.common.policies import PolicyWithValue, build_policy
+from onpolicybaselines.common.spaces import space_from_json
+from onpolicybaselines.common.vec_env.statistics import NoEnv, restored
+
+KINDS = {'policy': ('common.loading', 'policy_from'), 'acktr_cont': ('acktr.cont_model', 'model_from')}
+"""what makes the model of a file: (module, function of (description, arrays, generator, functions))"""
+
+
+def load(path: str | os.PathLike, seed: int | None = None, functions: Mapping[str, Callable] | None = None) -> Any:
+    """See `onpolicybaselines.load`."""
+    arrays, meta = read_arrays(path)
+    if meta.get('kind') not in KINDS:
+        raise UsageError(f'{str(path)!r} is of an earlier version and lacks the spaces: python -m '
+                         f'onpolicybaselines.run --alg=... --env=... --load_path={path} --num_timesteps=0 '
+                         '--save_path=NEW writes one that can be loaded')
+    functions = _check_functions(path, meta, functions or {})
+    module, maker = KINDS[meta['kind']]
+    make = getattr(import_module(f'onpolicybaselines.{module}'), maker)
+    try:
+        model = make(meta, arrays, np.random.default_rng(seed), functions)
+    except UsageError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        reason = ' '.join(f'{type(e).__name__}: {e}'.split())
+        raise UsageError(f'{str(path)!r} is damaged, its description is not of a policy ({reason})') from e
+    model.load(path)
+    return model
+
+
+def _check_functions(path, meta, functions):
+    """`functions`, which must be those that the file lacks."""
+    spec = meta.get('spec')
+    if not isinstance(spec, Mapping):
+        raise UsageError(f'{str(path)!r} does not say which policy it is of')
+    missing = [name for name, value in spec.items() if value == 'custom' and name not in functions]
+    if missing:
+        given = ', '.join(f'{name}=...' for name in missing)
+        raise UsageError(f'{str(path)!r} is of a policy with functions for {", ".join(missing)}, which are not in the '
+                         f'file: load({str(path)!r}, {given})')
+    for name in functions:
+        if spec.get(name) != 'custom':
+            raise UsageError(f'{str(path)!r} has no function for {name}, it is {spec.get(name)!r}: leave it out')
+    return functions
+
+
+def policy_from(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray], np_random: np.random.Generator,
+                functions: Mapping[str, Callable]) -> PolicyWithValue:
+    """A policy like that of a file whose description is `meta`; its arrays are still to be loaded."""
+    ac_space = space_from_json(meta['action_space'])
+    if meta['normalizer'] is None:
+        env = NoEnv(1, space_from_json(meta['observation_space']), ac_space)
+    else:
+        env = restored(meta['normalizer'], ac_space)
+        if env.observation_space != space_from_json(meta['observation_space']):
+            raise UsageError('the observations of its VecNormalize were changed by a wrapper outside of that, which is '
+                             'not in the file')
+    kwargs = {**meta['spec'], **functions}
+    dtype = next(value.dtype for name, value in arrays.items() if name.startswith('pi/'))
+    return build_policy(env, kwargs.pop('network'), **kwargs)(np_random, dtype.name)
