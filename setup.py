@@ -20,9 +20,10 @@ extras = {
     'diff': ['pygments'],
     'bench': ['sb3-contrib'],
     'figures': ['rliable'],
+    'docs': ['mkdocs-material', 'mkdocstrings-python'],
 }
 extras['test'] = ['pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis', 'build', 'wheel', 'setuptools',
-                  *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff', 'figures')
+                  *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff', 'figures', 'docs')
                     for package in extras[extra])]
 extras['dev'] = ['ruff', *extras['fast'], *extras['test']]
 
