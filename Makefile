@@ -15,7 +15,7 @@ J ?=
 FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow lint parity diff bench repro $(FIGURES) figures readme clean
+.PHONY: help install train test test-slow lint parity diff docs bench repro $(FIGURES) figures readme clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ parity: install  ## compare with recorded numbers of the TensorFlow 1 originals 
 diff: install  ## pages beside a checkout of openai/baselines, into diff/ (UPSTREAM=folder, ACKTR=one of its old_acktr_cont)
 	$(BIN)/python -m run.diff $(UPSTREAM) $(ACKTR)
 
+docs: install  ## the site, into docs/site/ (UPSTREAM, ACKTR as above: with the pages of `make diff`)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/mkdocs.yml
+	$(if $(UPSTREAM),$(BIN)/python -m run.diff $(UPSTREAM) $(ACKTR) --out docs/site/diff)
+
 bench: install  ## speed of training against the simulator's and sb3-contrib's (WHAT="speed profile ...")
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m run.bench $(if $(WHAT),--what $(WHAT))
@@ -70,5 +74,5 @@ readme: install  ## write the tables of measurements in README.md and run/README
 	$(BIN)/python -m run.readme
 
 clean:  ## remove .venv and everything built
-	rm -rf .venv build dist *.egg-info diff .pytest_cache .ruff_cache
+	rm -rf .venv build dist *.egg-info diff docs/site .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

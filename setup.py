@@ -21,9 +21,10 @@ extras = {
     'bench': ['sb3-contrib'],
     'figures': ['rliable'],
     'track': ['wandb'],
+    'docs': ['mkdocs-material', 'mkdocstrings-python'],
 }
 extras['test'] = ['pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis', 'build', 'wheel', 'setuptools',
-                  *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff', 'figures')
+                  *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff', 'figures', 'docs')
                     for package in extras[extra])]
 extras['dev'] = ['ruff', *extras['fast'], *extras['test']]
 
