@@ -24,7 +24,7 @@ OUT_OF_ORDER: dict[tuple[str, str], str] = {}
 # of algorithms, what others may import: upstream's arrows
 SHARED = ('a2c.utils', 'a2c.runner')
 # what stands above the algorithms
-ABOVE = ('run', 'session')
+ABOVE = ('', 'run', 'session')  # '' is the package itself, with `load`
 # what environments are and how they step, and the only files below it that make environments, so need to know of it:
 # the package's tasks are registered where gymnasium is asked for one, and whatever can step in machine code does
 ENVIRONMENTS = ('envs', 'native')

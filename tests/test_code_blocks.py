@@ -11,7 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs/pages/guide').glob('*.md'))]
 BLOCK = re.compile(r'^```(\w*)\n(.*?)^```', re.M | re.S)
-STEPS = 1024  # enough for an update of every command
+STEPS = 4096  # enough for an update of every command
 KNOWN = {'python', 'sh', 'text'}  # text: what needs machines that a test has not, and outputs
 
 

@@ -1,7 +1,6 @@
 """Policies from model files alone."""
 import os
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,7 @@ from onpolicybaselines.common.policies import PolicyWithValue, build_policy
 from onpolicybaselines.common.spaces import space_from_json
 from onpolicybaselines.common.vec_env.statistics import NoEnv, restored
 
-KINDS = {'policy': ('common.loading', 'policy_from'), 'acktr_cont': ('acktr.cont_model', 'model_from')}
-"""what makes the model of a file: (module, function of (description, arrays, generator, functions))"""
+KINDS = ('policy', 'acktr_cont')
 
 
 def load(path: str | os.PathLike, seed: int | None = None, functions: Mapping[str, Callable] | None = None) -> Any:
@@ -24,10 +22,8 @@ def load(path: str | os.PathLike, seed: int | None = None, functions: Mapping[st
                          f'onpolicybaselines.run --alg=... --env=... --load_path={path} --num_timesteps=0 '
                          '--save_path=NEW writes one that can be loaded')
     functions = _check_functions(path, meta, functions or {})
-    module, maker = KINDS[meta['kind']]
-    make = getattr(import_module(f'onpolicybaselines.{module}'), maker)
     try:
-        model = make(meta, arrays, np.random.default_rng(seed), functions)
+        model = _maker(meta['kind'])(meta, arrays, np.random.default_rng(seed), functions)
     except UsageError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as e:
@@ -35,6 +31,14 @@ def load(path: str | os.PathLike, seed: int | None = None, functions: Mapping[st
         raise UsageError(f'{str(path)!r} is damaged, its description is not of a policy ({reason})') from e
     model.load(path)
     return model
+
+
+def _maker(kind):
+    """function(description, arrays, generator, functions) that makes the model of such a file."""
+    if kind == 'acktr_cont':
+        from onpolicybaselines.acktr.cont_model import model_from
+        return model_from
+    return policy_from
 
 
 def _check_functions(path, meta, functions):
