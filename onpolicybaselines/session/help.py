@@ -30,17 +30,18 @@ def print_help(parser: argparse.ArgumentParser, args: argparse.Namespace, learn:
 
 
 def _lines(parser, args, learn, defaults, default_network, env_type):
-    policies = [] if are_discrete(args.env, env_type) else [args.policy] if args.policy else list(options.policies())
-    networks = [args.network] if args.network else networks_for(args.alg, learn)
+    policies = [] if are_discrete(args.env, env_type) else list(options.policies())
+    networks = networks_for(args.alg, learn)
+    choices = {'alg': ALGORITHMS, 'policy': policies, 'network': networks}
     yield f'usage: {parser.prog} --name=value ...'
     yield '\nEvery run:'
-    yield from _flag_lines(parser, {'alg': ALGORITHMS, 'policy': policies, 'network': networks},
-                           defaults.get('network') or default_network)
+    yield from _flag_lines(parser, choices, defaults.get('network') or default_network)
     yield f'\n{args.alg}.learn, defaults for {args.env} ({env_type}):'
     yield from _keyword_lines(learn, options.learn_keywords(learn), defaults)
     groups = [(f'--policy={name} (continuous actions)', options.find_policy(name), options.policy_keywords(name))
-              for name in policies]
-    groups += [(f'--network={name}', options.find_network(name), options.network_keywords(name)) for name in networks]
+              for name in ([args.policy] if args.policy and policies else policies)]
+    groups += [(f'--network={name}', options.find_network(name), options.network_keywords(name))
+               for name in ([args.network] if args.network else networks)]
     for title, owner, parameters in groups:
         if parameters:
             yield f'\n{title}:'
