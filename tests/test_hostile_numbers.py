@@ -11,6 +11,7 @@ from onpolicybaselines.acktr import acktr, acktr_cont
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.subproc_vec_env import SubprocVecEnv
 from onpolicybaselines.common.vec_env.vec_normalize import VecNormalize
+from onpolicybaselines.ppo2 import ppo2
 from onpolicybaselines.trpo_mpi import trpo_mpi
 
 STEPS = 96  # of two batches
@@ -20,8 +21,9 @@ LEARN = {
     'acktr_cont': functools.partial(acktr_cont.learn, timesteps_per_batch=STEPS // 2 - 1, vf_iters=30),
     'trpo_mpi': functools.partial(trpo_mpi.learn, network='mlp', num_hidden=8, timesteps_per_batch=48,
                                   normalize_observations=True),
+    'ppo2': functools.partial(ppo2.learn, network='mlp', num_hidden=8, nsteps=8, nminibatches=2, log_interval=1),
 }
-CASES = [(alg, 'gaussian') for alg in LEARN] + [(alg, None) for alg in ('a2c', 'acktr', 'trpo_mpi')]
+CASES = [(alg, 'gaussian') for alg in LEARN] + [(alg, None) for alg in LEARN if alg != 'acktr_cont']
 CASES += [pytest.param(alg, policy, marks=pytest.mark.slow) for alg in LEARN for policy in ('gmm', 'flow')]
 
 
@@ -74,7 +76,8 @@ def assert_finite(values, arrays):
     assert arrays and all(np.isfinite(array).all() for array in arrays.values())
     unknown = {'cg_residual', 'eprewmean', 'eplenmean', 'EpRewMean', 'EpLenMean', 'EVBefore', 'EVAfter', # of nothing
                'ev_tdlam_before', 'explained_variance'}
-    assert values and all(np.isfinite(value) for row in values for name, value in row.items() if name not in unknown)
+    assert values and all(np.isfinite(value) for row in values for name, value in row.items()
+                          if name.rpartition('/')[-1] not in unknown)
 
 
 @pytest.mark.parametrize('alg, policy', CASES)
@@ -117,7 +120,7 @@ WHERE = {  # of what step: that of two batches of 48, of one of 8 (environment 1
                  'ob': 'ob is {} at step 13 of the (segment|batch), environment 0: '},
     'acktr_cont': {'rew': 'reward is {} at step 0 of an episode: ',
                    'ob': 'observation is {} at step 1 of an episode: '},
-    **dict.fromkeys(('a2c', 'acktr'), {'rew': 'reward is {} at step 4 of the batch, environment 1: ',
+    **dict.fromkeys(('a2c', 'acktr', 'ppo2'), {'rew': 'reward is {} at step 4 of the batch, environment 1: ',
                                        'ob': 'observation is {} at step 5 of the batch, environment 1: '})}
 
 
@@ -126,7 +129,7 @@ WHERE = {  # of what step: that of two batches of 48, of one of 8 (environment 1
 @pytest.mark.parametrize('alg', LEARN)
 def test_what_is_not_finite_is_said_before_it_does_harm(alg, what, value):
     env = Broken(what, value)
-    if alg in ('a2c', 'acktr'):
+    if alg in ('a2c', 'acktr', 'ppo2'):
         env = DummyVecEnv([functools.partial(Hostile, dtype='float64'), lambda: Broken(what, value)])
     kept = {}
 
@@ -143,12 +146,13 @@ def test_what_is_not_finite_is_said_before_it_does_harm(alg, what, value):
             np.testing.assert_array_equal(array, kept['arrays'][name])
 
 
-@pytest.mark.parametrize('alg', ['a2c', pytest.param('trpo_mpi', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('alg', ['a2c', *(pytest.param(alg, marks=pytest.mark.slow) for alg in ('trpo_mpi', 'ppo2'))])
 def test_the_last_observation_of_a_batch_counts(alg):
     """It is the first of the next one, and what the value of the last step stands on."""
     env = SubprocVecEnv([functools.partial(Broken, 'ob', np.nan)])
     with pytest.raises(FloatingPointError, match='is not finite at step 61 of the (segment|batch), environment 0: '):
-        learn(alg, env, total_timesteps=1000, **{'a2c': {'nsteps': 61}, 'trpo_mpi': {'timesteps_per_batch': 61}}[alg])
+        learn(alg, env, total_timesteps=1000, **{'trpo_mpi': {'timesteps_per_batch': 61}}.get(alg, {'nsteps': 61}),
+              **({'nminibatches': 1} if alg == 'ppo2' else {}))
     env.close()
 
 
@@ -162,7 +166,8 @@ def test_native_steps_are_looked_at():
 @pytest.mark.parametrize('alg, fault', [('a2c', r'update 1: value_loss is not finite \(inf\)'),
                                         ('acktr', r'K-FAC update 1: loss is not finite \(inf\)'),
                                         ('acktr_cont', r'K-FAC update 1: loss is not finite \(inf\)'),
-                                        ('trpo_mpi', 'MpiAdam: a gradient of updates')])
+                                        ('trpo_mpi', 'MpiAdam: a gradient of updates'),
+                                        ('ppo2', 'update 1: the gradient is not finite')])
 def test_rewards_too_large_to_learn_from_end_a_run(alg, fault):
     with pytest.raises(FloatingPointError, match=fault):
         learn(alg, gym.wrappers.TransformReward(Hostile(), lambda rew: 1e30 * rew))
