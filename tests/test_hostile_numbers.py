@@ -8,6 +8,8 @@ import pytest
 from onpolicybaselines import logger
 from onpolicybaselines.a2c import a2c
 from onpolicybaselines.acktr import acktr, acktr_cont
+from onpolicybaselines.common.checkpoint import checkpointing, found, read_state
+from onpolicybaselines.common.state import flatten
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.subproc_vec_env import SubprocVecEnv
 from onpolicybaselines.common.vec_env.vec_normalize import VecNormalize
@@ -102,6 +104,8 @@ def test_odd_environments_do_no_harm(alg, kind):
 class Broken(Hostile):
     """In its 61st step or the observation after it is a bad number; fails at actions that are not finite."""
 
+    mended = False
+
     def __init__(self, what, value):
         super().__init__(dtype='float64')
         self.what, self.value, self.steps = what, value, 0
@@ -110,7 +114,7 @@ class Broken(Hostile):
         assert np.isfinite(action).all()
         self.steps += 1
         ob, rew, *rest = super().step(action)
-        if self.steps == 61:
+        if self.steps == 61 and not self.mended:
             ob, rew = (np.full_like(ob, self.value), rew) if self.what == 'ob' else (ob, self.value)
         return ob, rew, *rest
 
@@ -182,3 +186,27 @@ def test_normalized_environments_say_it_before_their_statistics_have_it():
             for _ in range(100):
                 venv.step(np.zeros([2, 2]))
         assert all(np.isfinite([*rms.mean.ravel(), *rms.var.ravel()]).all() for rms in (venv.ob_rms, venv.ret_rms))
+
+
+@pytest.mark.parametrize('value', [np.nan, 1e30], ids=['reward', 'update'])
+@pytest.mark.parametrize('alg', ['a2c', 'trpo_mpi', *(pytest.param(alg, marks=pytest.mark.slow)
+                                                      for alg in ('acktr', 'acktr_cont', 'ppo2'))])
+def test_the_last_checkpoint_stays_whole_and_goes_on(alg, value, tmp_path, monkeypatch):
+    """The number is not finite in the environment, or in what an update makes of it."""
+    folder = str(tmp_path / 'checkpoints')
+    kwargs = {'timesteps_per_batch': 20} if alg in ('acktr_cont', 'trpo_mpi') else {}
+
+    def run(**resume):
+        with checkpointing(folder, interval=1, **resume):
+            env = DummyVecEnv([functools.partial(Broken, 'rew', value)])
+            return learn(alg, env, total_timesteps=200, **kwargs)
+    with pytest.raises(FloatingPointError):
+        run()
+    last = found(folder)[0]
+    assert last == {'trpo_mpi': 3, 'acktr_cont': 1}.get(alg, 7)  # the 61st step is of the update after it
+    for number in found(folder):
+        arrays, _ = flatten(read_state(f'{folder}/{number:08d}.0.npz'))
+        assert all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == 'f')
+    monkeypatch.setattr(Broken, 'mended', True)
+    assert_finite(*run(resume=True))
+    assert found(folder)[0] > last

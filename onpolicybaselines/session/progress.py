@@ -15,6 +15,8 @@ from onpolicybaselines.common.vec_env import VecEnv
 # what algorithms call them in their logs
 STEPS = ('TimestepsSoFar', 'total_timesteps', 'misc/total_timesteps')
 RETURN = ('EpRewMean', 'eprewmean')
+DAY = 24 * 3600.
+LONG = 2.0  # days, from which on a line says what a run will take
 
 
 def logged(kvs: Mapping[str, Any], names: tuple[str, ...]) -> float:
@@ -53,6 +55,8 @@ class Progress(logger.KVWriter):
         self._bar = None
         self._start = self._last = time.monotonic()
         self._shown = (0, math.nan)
+        self._first: tuple[float, int] | None = None  # when the first update was done, and its steps
+        self._is_paced = False
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
         """Update from a row of a log."""
@@ -70,11 +74,23 @@ class Progress(logger.KVWriter):
         if not self._enabled:
             return
         self._shown = done, mean_return
+        self._say_if_long(done)
         if self._file.isatty():
             self._draw(done, mean_return)
         elif done and self._is_due(done):
             self._last = time.monotonic()
             print(self._line(done, mean_return), file=self._file, flush=True)
+
+    def _say_if_long(self, done):
+        """One line, as soon as there are two updates to tell their pace from, without what comes before the first."""
+        if self._first is None:
+            self._first = time.monotonic(), done
+        elif done > self._first[1] and not self._is_paced:
+            self._is_paced = True
+            then, before = self._first
+            days = (self._total - done) * (time.monotonic() - then) / (done - before) / DAY
+            if days > LONG:
+                logger.warn(f'At the pace of the first updates this run ends in {days:.3g} days')
 
     def _draw(self, done, mean_return):
         if self._bar is None:
@@ -92,7 +108,8 @@ class Progress(logger.KVWriter):
         rate = done / (time.monotonic() - self._start)
         if not self._total:
             return f'{done} steps, {rate:.0f} steps/s, EpRewMean {mean_return:.4g}'
-        left = time.strftime('%H:%M:%S', time.gmtime(max(self._total - done, 0) / rate))
+        days, seconds = divmod(max(self._total - done, 0) / rate, DAY)
+        left = f'{days:.0f} days ' * (days > 0) + time.strftime('%H:%M:%S', time.gmtime(seconds))
         return (f'{done}/{self._total} steps ({done / self._total:.0%}), {rate:.0f} steps/s, {left} left, '
                 f'EpRewMean {mean_return:.4g}')
 
