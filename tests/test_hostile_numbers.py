@@ -8,9 +8,12 @@ import pytest
 from onpolicybaselines import logger
 from onpolicybaselines.a2c import a2c
 from onpolicybaselines.acktr import acktr, acktr_cont
+from onpolicybaselines.common.checkpoint import checkpointing, found, read_state
+from onpolicybaselines.common.state import flatten
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.subproc_vec_env import SubprocVecEnv
 from onpolicybaselines.common.vec_env.vec_normalize import VecNormalize
+from onpolicybaselines.ppo2 import ppo2
 from onpolicybaselines.trpo_mpi import trpo_mpi
 
 STEPS = 96  # of two batches
@@ -20,8 +23,9 @@ LEARN = {
     'acktr_cont': functools.partial(acktr_cont.learn, timesteps_per_batch=STEPS // 2 - 1, vf_iters=30),
     'trpo_mpi': functools.partial(trpo_mpi.learn, network='mlp', num_hidden=8, timesteps_per_batch=48,
                                   normalize_observations=True),
+    'ppo2': functools.partial(ppo2.learn, network='mlp', num_hidden=8, nsteps=8, nminibatches=2, log_interval=1),
 }
-CASES = [(alg, 'gaussian') for alg in LEARN] + [(alg, None) for alg in ('a2c', 'acktr', 'trpo_mpi')]
+CASES = [(alg, 'gaussian') for alg in LEARN] + [(alg, None) for alg in LEARN if alg != 'acktr_cont']
 CASES += [pytest.param(alg, policy, marks=pytest.mark.slow) for alg in LEARN for policy in ('gmm', 'flow')]
 
 
@@ -74,7 +78,8 @@ def assert_finite(values, arrays):
     assert arrays and all(np.isfinite(array).all() for array in arrays.values())
     unknown = {'cg_residual', 'eprewmean', 'eplenmean', 'EpRewMean', 'EpLenMean', 'EVBefore', 'EVAfter', # of nothing
                'ev_tdlam_before', 'explained_variance'}
-    assert values and all(np.isfinite(value) for row in values for name, value in row.items() if name not in unknown)
+    assert values and all(np.isfinite(value) for row in values for name, value in row.items()
+                          if name.rpartition('/')[-1] not in unknown)
 
 
 @pytest.mark.parametrize('alg, policy', CASES)
@@ -99,6 +104,8 @@ def test_odd_environments_do_no_harm(alg, kind):
 class Broken(Hostile):
     """In its 61st step or the observation after it is a bad number; fails at actions that are not finite."""
 
+    mended = False
+
     def __init__(self, what, value):
         super().__init__(dtype='float64')
         self.what, self.value, self.steps = what, value, 0
@@ -107,7 +114,7 @@ class Broken(Hostile):
         assert np.isfinite(action).all()
         self.steps += 1
         ob, rew, *rest = super().step(action)
-        if self.steps == 61:
+        if self.steps == 61 and not self.mended:
             ob, rew = (np.full_like(ob, self.value), rew) if self.what == 'ob' else (ob, self.value)
         return ob, rew, *rest
 
@@ -117,7 +124,7 @@ WHERE = {  # of what step: that of two batches of 48, of one of 8 (environment 1
                  'ob': 'ob is {} at step 13 of the (segment|batch), environment 0: '},
     'acktr_cont': {'rew': 'reward is {} at step 0 of an episode: ',
                    'ob': 'observation is {} at step 1 of an episode: '},
-    **dict.fromkeys(('a2c', 'acktr'), {'rew': 'reward is {} at step 4 of the batch, environment 1: ',
+    **dict.fromkeys(('a2c', 'acktr', 'ppo2'), {'rew': 'reward is {} at step 4 of the batch, environment 1: ',
                                        'ob': 'observation is {} at step 5 of the batch, environment 1: '})}
 
 
@@ -126,7 +133,7 @@ WHERE = {  # of what step: that of two batches of 48, of one of 8 (environment 1
 @pytest.mark.parametrize('alg', LEARN)
 def test_what_is_not_finite_is_said_before_it_does_harm(alg, what, value):
     env = Broken(what, value)
-    if alg in ('a2c', 'acktr'):
+    if alg in ('a2c', 'acktr', 'ppo2'):
         env = DummyVecEnv([functools.partial(Hostile, dtype='float64'), lambda: Broken(what, value)])
     kept = {}
 
@@ -143,12 +150,13 @@ def test_what_is_not_finite_is_said_before_it_does_harm(alg, what, value):
             np.testing.assert_array_equal(array, kept['arrays'][name])
 
 
-@pytest.mark.parametrize('alg', ['a2c', pytest.param('trpo_mpi', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('alg', ['a2c', *(pytest.param(alg, marks=pytest.mark.slow) for alg in ('trpo_mpi', 'ppo2'))])
 def test_the_last_observation_of_a_batch_counts(alg):
     """It is the first of the next one, and what the value of the last step stands on."""
     env = SubprocVecEnv([functools.partial(Broken, 'ob', np.nan)])
     with pytest.raises(FloatingPointError, match='is not finite at step 61 of the (segment|batch), environment 0: '):
-        learn(alg, env, total_timesteps=1000, **{'a2c': {'nsteps': 61}, 'trpo_mpi': {'timesteps_per_batch': 61}}[alg])
+        learn(alg, env, total_timesteps=1000, **{'trpo_mpi': {'timesteps_per_batch': 61}}.get(alg, {'nsteps': 61}),
+              **({'nminibatches': 1} if alg == 'ppo2' else {}))
     env.close()
 
 
@@ -162,7 +170,8 @@ def test_native_steps_are_looked_at():
 @pytest.mark.parametrize('alg, fault', [('a2c', r'update 1: value_loss is not finite \(inf\)'),
                                         ('acktr', r'K-FAC update 1: loss is not finite \(inf\)'),
                                         ('acktr_cont', r'K-FAC update 1: loss is not finite \(inf\)'),
-                                        ('trpo_mpi', 'MpiAdam: a gradient of updates')])
+                                        ('trpo_mpi', 'MpiAdam: a gradient of updates'),
+                                        ('ppo2', 'update 1: the gradient is not finite')])
 def test_rewards_too_large_to_learn_from_end_a_run(alg, fault):
     with pytest.raises(FloatingPointError, match=fault):
         learn(alg, gym.wrappers.TransformReward(Hostile(), lambda rew: 1e30 * rew))
@@ -177,3 +186,27 @@ def test_normalized_environments_say_it_before_their_statistics_have_it():
             for _ in range(100):
                 venv.step(np.zeros([2, 2]))
         assert all(np.isfinite([*rms.mean.ravel(), *rms.var.ravel()]).all() for rms in (venv.ob_rms, venv.ret_rms))
+
+
+@pytest.mark.parametrize('value', [np.nan, 1e30], ids=['reward', 'update'])
+@pytest.mark.parametrize('alg', ['a2c', 'trpo_mpi', *(pytest.param(alg, marks=pytest.mark.slow)
+                                                      for alg in ('acktr', 'acktr_cont', 'ppo2'))])
+def test_the_last_checkpoint_stays_whole_and_goes_on(alg, value, tmp_path, monkeypatch):
+    """The number is not finite in the environment, or in what an update makes of it."""
+    folder = str(tmp_path / 'checkpoints')
+    kwargs = {'timesteps_per_batch': 20} if alg in ('acktr_cont', 'trpo_mpi') else {}
+
+    def run(**resume):
+        with checkpointing(folder, interval=1, **resume):
+            env = DummyVecEnv([functools.partial(Broken, 'rew', value)])
+            return learn(alg, env, total_timesteps=200, **kwargs)
+    with pytest.raises(FloatingPointError):
+        run()
+    last = found(folder)[0]
+    assert last == {'trpo_mpi': 3, 'acktr_cont': 1}.get(alg, 7)  # the 61st step is of the update after it
+    for number in found(folder):
+        arrays, _ = flatten(read_state(f'{folder}/{number:08d}.0.npz'))
+        assert all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == 'f')
+    monkeypatch.setattr(Broken, 'mended', True)
+    assert_finite(*run(resume=True))
+    assert found(folder)[0] > last

@@ -1,7 +1,6 @@
 """What a policy is, as functions of observations and of its variables: below `policies.PolicyWithValue`."""
 import contextlib
 import functools
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from onpolicybaselines.common.actors.families import head as head_of
 from onpolicybaselines.common.distributions import FAMILY_SIZES, POLICIES, Pd, PdType, make_pdtype
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.input import encode_observation, observation_placeholder
-from onpolicybaselines.common.keywords import check_choice, check_ranges, keywords_of, split_keywords
+from onpolicybaselines.common.keywords import check_choice, check_ranges, first_difference, keywords_of, split_keywords
 from onpolicybaselines.common.models import get_network_builder
 from onpolicybaselines.common.moments import moments_of_sums
 from onpolicybaselines.common.prediction import batched, in_bounds, unbatched
@@ -354,9 +353,9 @@ def check_spec(path: str | os.PathLike, meta: Mapping[str, Any], spec: Mapping[s
         raise UsageError(f'{path!r} does not say which policy it is of')
     here, there = ({**_defaults(spec), **{name: value for name, value in spec.items() if value is not None}}
                    for spec in (spec, there))
-    for name in sorted(here.keys() & there.keys()):
-        if 'custom' not in (here[name], there[name]) and json.dumps(here[name]) != json.dumps(there[name]):
-            raise UsageError(f'{path!r} does not fit: {name} is {there[name]!r} in the file and {here[name]!r} here')
+    name = first_difference(here, there)
+    if name is not None:
+        raise UsageError(f'{path!r} does not fit: {name} is {there[name]!r} in the file and {here[name]!r} here')
 
 
 def _defaults(spec):

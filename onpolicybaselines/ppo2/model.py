@@ -134,7 +134,8 @@ class Model(object):
         advs = returns - values
 
         # Normalize the advantages
-        advs = (advs - advs.mean()) / (advs.std() + 1e-8)
+        with np.errstate(over='ignore'): # what is too large for its square is found in the gradient
+            advs = (advs - advs.mean()) / (advs.std() + 1e-8)
 
         noise = entropy_noise(self.pi.pdtype, self.pi.np_random, len(obs) * self._samples_entropy, self.ent_samples)
         return [cliprange, obs, actions, advs, returns, neglogpacs, values, noise,

@@ -52,7 +52,11 @@ class Runner(AbstractEnvRunner):
             mb_neglogpacs.append(neglogpacs)
             mb_dones.append(self.dones)
 
-            self.obs, rewards, self.dones, infos = self.env.step(actions)
+            try:
+                self.obs, rewards, self.dones, infos = self.env.step(actions)
+            except Exception:
+                check_finite('the batch', observation=np.array(mb_obs)) # it makes the actions that they fail at
+                raise
             self.episodes.note(rewards, self.dones, infos)
             for info in infos:
                 maybeepinfo = info.get('episode')
@@ -62,10 +66,10 @@ class Runner(AbstractEnvRunner):
             mb_rewards.append(rewards)
         #batch of steps to batch of rollouts
         mb_obs = np.asarray([*mb_obs, self.obs], dtype=self.obs.dtype)
-        mb_rewards = np.asarray(mb_rewards, dtype=np.float32)
         mb_actions = np.asarray(mb_actions)
+        check_finite('the batch', observation=mb_obs, action=mb_actions, reward=np.asarray(mb_rewards))
+        mb_rewards = np.asarray(mb_rewards, dtype=np.float32)
         mb_dones = np.asarray([*mb_dones, self.dones], dtype=bool)
-        check_finite('the batch', observation=mb_obs, action=mb_actions, reward=mb_rewards)
         if self.step_by_step:
             mb_values = np.asarray([*mb_values, self.model.value(self.obs, S=self.states, M=self.dones)])
             mb_neglogpacs = np.asarray(mb_neglogpacs)

@@ -4,7 +4,6 @@ They are read from the source of what takes them, so that `--help` and bad input
 and policies that a user's module adds are known because it has imported what it adds them to.
 """
 import inspect
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from onpolicybaselines.common.keywords import (
     constant,
     declared,
     describe,
+    first_difference,
     fits,
     is_expressible,
     is_switch,
@@ -145,16 +145,11 @@ def _check_agreement(args, extra_args):
     defaults = {'policy': 'gaussian', 'value_network': 'shared', **{
         name: p.default for name, p in known(declared_learn(args.alg), _chosen(spec, args)).items()
         if name not in learn_keywords(declared_learn(args.alg))}}
-    for name in asked.keys() & {*spec, *defaults}:
-        there = defaults.get(name) if spec.get(name) is None else spec[name]
-        if there != 'custom' and asked[name] is not None and not _same(asked[name], there):
-            raise UsageError(f'--{name}={asked[name]} does not fit {args.load_path!r}, whose {name} is {there}: leave '
-                             'it out')
-
-
-def _same(one, other):
-    """Whether two values are the same in JSON, whose tuples are lists."""
-    return json.dumps(one) == json.dumps(other) or one == other
+    there = {**defaults, **{name: value for name, value in spec.items() if value is not None}}
+    name = first_difference(asked, there)
+    if name is not None:
+        raise UsageError(f'--{name}={asked[name]} does not fit {args.load_path!r}, whose {name} is {there[name]}: '
+                         'leave it out')
 
 
 def known(learn: Callable, kwargs: Mapping[str, Any]) -> Parameters:

@@ -18,6 +18,8 @@ from onpolicybaselines.session.terminal import launchers_terminal
 from onpolicybaselines.session.track import tracking
 
 RETURN = ('EpRewMean', 'eprewmean')  # what algorithms call it in their logs
+DAY = 24 * 3600.
+LONG = 2.0  # days, from which on a line says what a run will take
 
 
 @contextlib.contextmanager
@@ -69,6 +71,8 @@ class Progress(logger.KVWriter):
         self._start = self._last = time.monotonic()
         self._points: deque[tuple[float, int]] = deque()  # (time, steps) of updates
         self._shown = (0, math.nan)
+        self._first: tuple[float, int] | None = None  # when the first update was done, and its steps
+        self._is_paced = False
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
         """Update from a row of a log."""
@@ -91,11 +95,23 @@ class Progress(logger.KVWriter):
         self._points.append((now, done))
         while self._points[0][0] < now - self._window and len(self._points) > 2:
             self._points.popleft()
+        self._say_if_long(done)
         if self._is_bar:
             self._draw(done, mean_return)
         elif self._is_due(done):
             self._last = now
             print(self._line(done, mean_return), file=self._file, flush=True)
+
+    def _say_if_long(self, done):
+        """One line, as soon as there are two updates to tell their pace from, without what comes before the first."""
+        if self._first is None:
+            self._first = time.monotonic(), done
+        elif done > self._first[1] and not self._is_paced:
+            self._is_paced = True
+            then, before = self._first
+            days = (self._total - done) * (time.monotonic() - then) / (done - before) / DAY
+            if days > LONG:
+                logger.warn(f'At the pace of the first updates this run ends in {days:.3g} days')
 
     def _draw(self, done, mean_return):
         is_new = self._bar is None
@@ -119,8 +135,10 @@ class Progress(logger.KVWriter):
         if last == first or now == start:
             return f'the first update took {now - self._start:.0f} s'
         rate = (last - first) / (now - start)
-        left = f', {tqdm.format_interval((self._total - done) / rate)} left' if self._total else ''
-        return f'{rate:.0f} steps/s{left}'
+        if not self._total:
+            return f'{rate:.0f} steps/s'
+        days, seconds = divmod((self._total - done) / rate, DAY)
+        return f'{rate:.0f} steps/s, ' + f'{days:.0f} days ' * (days > 0) + f'{tqdm.format_interval(seconds)} left'
 
     def __enter__(self):
         return self

@@ -66,6 +66,18 @@ def test_plain_lines_are_few():
     assert len(file.getvalue().splitlines()) == 2  # the first update and the last
 
 
+@pytest.mark.parametrize(('total', 'said'), [(10**10, 1), (1000, 0), (0, 0)])
+def test_days_are_said_before_they_are_spent(total, said, tmp_path):
+    file = io.StringIO()
+    with logger.scoped_configure(str(tmp_path), ['log']), Progress(total, file=file, interval=0) as progress:
+        for done in (1, 2, 3):
+            progress.update(done)
+            time.sleep(0.01)
+    text = (tmp_path / 'log.txt').read_text()
+    assert text.count('At the pace of the first updates this run ends in ') == said
+    assert (' days ' in file.getvalue()) is bool(said)
+
+
 def test_without_a_known_end():
     file = io.StringIO()
     with Progress(0, file=file, interval=0) as progress:

@@ -19,9 +19,17 @@ from onpolicybaselines.common.keywords.ranges import (
     check_ranges,
 )
 from onpolicybaselines.common.keywords.signatures import keywords_of, sentences, split_keywords
-from onpolicybaselines.common.keywords.values import describe, fits, is_expressible, is_switch, parse_int, parse_value
+from onpolicybaselines.common.keywords.values import (
+    describe,
+    first_difference,
+    fits,
+    is_expressible,
+    is_switch,
+    parse_int,
+    parse_value,
+)
 
 __all__ = ['check_choice', 'nearest', 'constant', 'declared', 'registered', 'table', 'Components', 'Count', 'Finite',
            'Fraction', 'Layers', 'NonNegative', 'Normalized', 'Pairs', 'Passes', 'Positive', 'Range', 'Repeats',
            'Total', 'Width', 'check_ranges', 'fits', 'keywords_of', 'sentences', 'split_keywords', 'describe',
-           'is_expressible', 'is_switch', 'parse_int', 'parse_value']
+           'first_difference', 'is_expressible', 'is_switch', 'parse_int', 'parse_value']

@@ -1,8 +1,9 @@
 """Values from text, by annotation."""
 import ast
+import json
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from onpolicybaselines.common.errors import UsageError
@@ -85,6 +86,21 @@ def _is_json_of(value, kind):
 
 def _tuples(value):
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def first_difference(asked: Mapping[str, Any], there: Mapping[str, Any]) -> str | None:
+    """The first name, by alphabet, whose value in one description of a policy is not that in another, None if none is.
+    Tuples are lists, as in JSON, and 1 is 1.0; None says nothing, and 'custom', a user's function, cannot be compared.
+
+    >>> first_difference({'a': 1, 'b': (1, 2), 'c': None, 'd': 'custom', 'e': 2}, dict(a=1., b=[1, 2], c=3, d=4, e=5))
+    'e'
+    """
+    for name in sorted(asked.keys() & there.keys()):
+        values = asked[name], there[name]
+        if not {'custom', None}.intersection(v for v in values if v is None or isinstance(v, str)) and (
+                values[0] != values[1] and json.dumps(values[0]) != json.dumps(values[1])):
+            return name
+    return None
 
 
 def _choose(text, values):

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords.values import describe, parse_value
+from onpolicybaselines.common.keywords.values import describe, first_difference, parse_value
 
 Mode = Literal['mixture', 'released']
 
@@ -113,3 +113,10 @@ def test_describe(annotation, words):
 
 def test_describe_has_words_for_what_text_cannot_express():
     assert describe(Callable)
+
+
+@pytest.mark.parametrize(('asked', 'there', 'name'), [
+    ({'a': 1}, {'a': 1.}, None), ({'a': (1, 2)}, {'a': [1, 2]}, None), ({'a': 'custom'}, {'a': 'mlp'}, None),
+    ({'a': None}, {'a': 3}, None), ({'a': 1}, {'b': 2}, None), ({'b': 1, 'a': 2}, {'a': 3, 'b': 3}, 'a')])
+def test_descriptions_differ_in_what_is_another_function(asked, there, name):
+    assert first_difference(asked, there) == name == first_difference(there, asked)
