@@ -1,5 +1,6 @@
 """Load the results of many runs, smooth and plot them. Source: openai/baselines `common/plot_util.py`."""
-from onpolicybaselines.common.plotting import ema_mean, ema_sums, load_metadata, load_monitor, load_progress, tiles
+from onpolicybaselines.common.plotting import (
+    MIN_RUNS, axis_labels, ema_mean, ema_sums, load_metadata, load_monitor, load_progress, short_ticks, tiles)
 import matplotlib.pyplot as plt
 import os.path as osp
 import os
@@ -147,17 +148,20 @@ def plot_results(
     split_fn: key of the panel a run belongs to, also the panel's title (None: one panel).
     group_fn: key of the group a run belongs to; a group has one colour in all panels (None: one group).
     average_group: one mean curve for each group instead of all curves, over the range all its runs cover.
-    shaded_std, shaded_err: bands of one standard deviation, and of one standard error, around the mean.
+    shaded_std, shaded_err: bands of one standard deviation, and of one standard error, around the mean of three runs
+        or more.
     figsize: inches (default: 5 x 3.75 a panel, and 3 for a legend outside).
     legend_outside: one legend to the right of all panels instead of one inside each.
     resample: if not 0, size of the grid curves are resampled to by `symmetric_ema` (means always are, by
         default to 512 points).
     smooth_step: the resampling's decay_steps.
     tiling: panels 'vertical' (also None), 'horizontal' or 'symmetric', which is nearly square.
-    xlabel, ylabel: labels of the lowest panels, and of the leftmost.
+    xlabel, ylabel: labels of the lowest panels, and of the leftmost (default: what `default_xy_fn` gives; none for
+        another xy_fn).
     Returns (figure, axes [rows, cols]). Raises UsageError if there is nothing to plot, in all or for one run,
     for an unknown tiling, and if the runs of a group have no range in common.
     """
+    xlabel, ylabel = axis_labels(xlabel, ylabel, xy_fn is default_xy_fn)
     if split_fn is None: split_fn = lambda _: ''
     if group_fn is None: group_fn = lambda _: ''
     sk2r = defaultdict(list) # splitkey2results
@@ -215,9 +219,9 @@ def plot_results(
             ystd = np.std(ys, axis=0)
             ystderr = ystd / np.sqrt(len(ys))
             ax.plot(usex, ymean, color=color, label=label)
-            if shaded_err:
+            if shaded_err and len(ys) >= MIN_RUNS:
                 ax.fill_between(usex, ymean - ystderr, ymean + ystderr, color=color, alpha=.4, linewidth=0)
-            if shaded_std:
+            if shaded_std and len(ys) >= MIN_RUNS:
                 ax.fill_between(usex, ymean - ystd,    ymean + ystd,    color=color, alpha=.2, linewidth=0)
 
         if groups != [''] and not legend_outside:
@@ -230,6 +234,7 @@ def plot_results(
         if ylabel is not None and isplit % ncols == 0:
             ax.set_ylabel(ylabel)
 
+    if xy_fn is default_xy_fn: short_ticks(axarr.flat)
     for ax in axarr.flat[len(sk2r):]:
         ax.set_visible(False)
     if groups != [''] and legend_outside:
