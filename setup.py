@@ -23,9 +23,9 @@ extras = {
     'track': ['wandb'],
 }
 extras['test'] = ['pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis', 'build', 'wheel', 'setuptools',
-                  *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff', 'figures')
+                  *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff', 'figures', 'track')
                     for package in extras[extra])]
-extras['dev'] = ['ruff', *extras['fast'], *extras['test']]
+extras['dev'] = ['ruff', 'mypy', *extras['fast'], *extras['test']]
 
 setup(
     name='onpolicybaselines',

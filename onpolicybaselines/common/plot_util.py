@@ -6,6 +6,7 @@ import os.path as osp
 import os
 import re
 import numpy as np
+from numpy.typing import ArrayLike
 import pandas
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import check_choice
 
-def smooth(y: np.ndarray, radius: int, mode: str = 'two_sided', valid_only: bool = False) -> np.ndarray:
+def smooth(y: ArrayLike, radius: int, mode: str = 'two_sided', valid_only: bool = False) -> np.ndarray:
     """Moving average of `y`, as float64 of the same length.
 
     mode: 'two_sided' averages over [i - radius, i + radius], 'causal' over [i - radius, i], both cut to the
@@ -35,7 +36,7 @@ def smooth(y: np.ndarray, radius: int, mode: str = 'two_sided', valid_only: bool
     return out
 
 
-def one_sided_ema(xolds: Sequence[float], yolds: Sequence[float], low: float | None = None,
+def one_sided_ema(xolds: ArrayLike, yolds: ArrayLike, low: float | None = None,
                   high: float | None = None, n: int = 512, decay_steps: float = 1.,
                   low_counts_threshold: float = 1e-8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Causal exponential moving average, resampled to an even grid.
@@ -48,16 +49,18 @@ def one_sided_ema(xolds: Sequence[float], yolds: Sequence[float], low: float | N
     Returns (xs, ys, count_ys), [n] each: the grid, the averages and their total weights.
     Raises ValueError if the grid does not lie in the data.
     """
+    xolds = np.asarray(xolds)
     low = xolds[0] if low is None else low
     high = xolds[-1] if high is None else high
     xs, sum_ys, count_ys = ema_sums(xolds, yolds, low, high, n, decay_steps)
     return xs, ema_mean(sum_ys, count_ys, low_counts_threshold), count_ys
 
 
-def symmetric_ema(xolds: Sequence[float], yolds: Sequence[float], low: float | None = None,
+def symmetric_ema(xolds: ArrayLike, yolds: ArrayLike, low: float | None = None,
                   high: float | None = None, n: int = 512, decay_steps: float = 1.,
                   low_counts_threshold: float = 1e-8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `one_sided_ema`, but averaging over both sides of each grid point."""
+    xolds = np.asarray(xolds)
     low = xolds[0] if low is None else low
     high = xolds[-1] if high is None else high
     xs, sum_ys, count_ys = ema_sums(xolds, yolds, low, high, n, decay_steps)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from onpolicybaselines.bench import monitor
 from onpolicybaselines.common.errors import UsageError
@@ -39,13 +40,13 @@ WITHOUT_EFFECT = ('xla', 'check_every', 'log_interval', 'save_interval')
 # Moving averages
 # ================================================================
 
-def ema_sums(xolds: Sequence[float], yolds: Sequence[float], low: float, high: float, n: int,
+def ema_sums(xolds: ArrayLike, yolds: ArrayLike, low: float, high: float, n: int,
              decay_steps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(grid [n], and at each of its points the decayed sums of the y values so far and of their weights).
 
     Raises ValueError if the grid does not lie in the data.
     """
-    xolds, yolds = np.asarray(xolds, dtype=np.float64), np.asarray(yolds, dtype=np.float64)
+    xolds, yolds = np.asarray(xolds, np.float64), np.asarray(yolds, np.float64)
     if len(xolds) != len(yolds):
         raise ValueError(f'xolds and yolds differ in length: {len(xolds)} and {len(yolds)}')
     if n < 2 or not xolds[0] <= low < high <= xolds[-1]:
@@ -160,7 +161,7 @@ def kinds_of(results: Iterable, root: str) -> dict[str, str]:
     results = list(results)
     settings = {r.dirname: _settings(r.metadata) for r in results}
     of_both = {r.dirname: (task_of(r), *_alg_and_policy(r.metadata)) for r in results if settings[r.dirname]}
-    differing = defaultdict(set)
+    differing: dict[tuple, set[str]] = defaultdict(set)
     for one, other in itertools.combinations(of_both, 2):
         if of_both[one] == of_both[other]:
             one, both, other = settings[one], of_both[one][1:], settings[other]
