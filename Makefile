@@ -37,8 +37,9 @@ test: install  ## the tests (a quarter of an hour at most on two cores; J=4: in 
 test-slow: install  ## the tests that train to a result, too
 	$(BIN)/python -m pytest -n $(or $(J),2) --dist worksteal -m 'slow or not slow'
 
-lint: install  ## ruff
+lint: install  ## ruff, and mypy of the hints (mypy.ini)
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 parity: install  ## compare with recorded numbers of the TensorFlow 1 originals (GOLDEN=folder REPORT=file.md)
 	$(BIN)/python -m pytest tests/parity --golden=$(GOLDEN) $(if $(REPORT),--parity-report=$(REPORT))
@@ -74,5 +75,5 @@ readme: install  ## write the tables of measurements in README.md and run/README
 	$(BIN)/python -m run.readme
 
 clean:  ## remove .venv and everything built
-	rm -rf .venv build dist *.egg-info diff docs/site .pytest_cache .ruff_cache
+	rm -rf .venv build dist *.egg-info diff docs/site .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,9 +24,9 @@ extras = {
     'docs': ['mkdocs-material', 'mkdocstrings-python'],
 }
 extras['test'] = ['pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis', 'build', 'wheel', 'setuptools',
-                  *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff', 'figures', 'docs')
+                  *(package for extra in ('mpi', 'plots', 'video', 'atari', 'diff', 'figures', 'docs', 'track')
                     for package in extras[extra])]
-extras['dev'] = ['ruff', *extras['fast'], *extras['test']]
+extras['dev'] = ['ruff', 'mypy', *extras['fast'], *extras['test']]
 
 setup(
     name='onpolicybaselines',

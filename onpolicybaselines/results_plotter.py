@@ -2,7 +2,8 @@
 
     python -m onpolicybaselines.results_plotter --dirs logs/trpo logs/acktr --save curves.png
 
-One panel a task, one curve a kind of run: the mean over its seeds with a band of one standard deviation.
+One panel a task, one curve a kind of run: the mean over its seeds, with a band of one standard deviation where they are
+three or more. Kinds are named by algorithm, policy and what else differs between the runs, from their config.json.
 Source: openai/baselines `results_plotter.py`.
 """
 import os
@@ -15,7 +16,6 @@ from onpolicybaselines.common import plot_util, plotting
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas
-from matplotlib.ticker import EngFormatter
 
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import check_choice
@@ -77,12 +77,14 @@ def plot_results(dirs: str | os.PathLike | Sequence[str | os.PathLike], num_time
                  xaxis: str = X_TIMESTEPS, yaxis: str = Y_REWARD, title: str = '',
                  split_fn: Callable[[Result], str] = split_by_task,
                  group_fn: Callable[[Result], str] | None = None) -> tuple[plt.Figure, np.ndarray]:
-    """Plot the mean curves, with a band of one standard deviation, of all runs at or below `dirs`.
+    """Plot the mean curves, with a band of one standard deviation of three or more, of all runs at or below
+    `dirs`.
 
     A curve ends where the shortest of its runs does.
     num_timesteps: leave out what came after so many timesteps of a run (default: nothing).
     xaxis, yaxis: see `ts2xy`. title: of the whole figure.
-    split_fn, group_fn: panel and kind of a run (default: `plotting.kind_of` below the runs' common folder).
+    split_fn, group_fn: panel and kind of a run (default: `plotting.kinds_of`, from config.json, or by path below the
+        runs' common folder).
     Returns (figure, axes [rows, cols]). Raises UsageError if there are no runs with at least two episodes.
     """
     dirs = [osp.abspath(osp.expanduser(dir)) for dir in ([dirs] if isinstance(dirs, (str, os.PathLike)) else dirs)]
@@ -91,7 +93,8 @@ def plot_results(dirs: str | os.PathLike | Sequence[str | os.PathLike], num_time
         raise UsageError(f'no monitor.csv with two episodes or more at or below {", ".join(dirs)}')
     if group_fn is None:
         root = osp.commonpath([osp.dirname(r.dirname) for r in results])
-        group_fn = lambda r: plotting.kind_of(r, root)
+        kinds = plotting.kinds_of(results, root)
+        group_fn = lambda r: kinds[r.dirname]
     fig, axarr = plot_util.plot_results(
         results, xy_fn=lambda r: ts2xy(r.monitor, xaxis, yaxis), split_fn=split_fn, group_fn=group_fn,
         average_group=True, shaded_err=False, smooth_step=10., tiling='symmetric',
@@ -99,7 +102,7 @@ def plot_results(dirs: str | os.PathLike | Sequence[str | os.PathLike], num_time
         xlabel=plotting.X_LABELS[xaxis], ylabel=plotting.Y_LABELS[yaxis])
     fig.suptitle(title)
     if xaxis != X_WALLTIME:
-        for ax in axarr.flat: ax.xaxis.set_major_formatter(EngFormatter(sep=''))
+        plotting.short_ticks(axarr.flat)
     for legend in plotting.legends_of(fig):
         legend.set_title('mean ± std (runs)')
     return fig, axarr

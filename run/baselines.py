@@ -4,7 +4,7 @@ results/baselines/published.csv: openai/baselines' benchmarks_mujoco1M.htm (its 
 """
 import sys
 
-from run.experiments.experiment import Experiment, Method
+from run.experiments.experiment import GAUSSIAN, Experiment, Method
 from run.reproduce import main
 
 EXPERIMENT = Experiment(
@@ -12,7 +12,7 @@ EXPERIMENT = Experiment(
     title='Defaults, beside the curves that OpenAI Baselines published',
     tasks=dict.fromkeys(('HalfCheetah-v5', 'Hopper-v5', 'Walker2d-v5', 'Swimmer-v5', 'Reacher-v5',
                          'InvertedPendulum-v5', 'InvertedDoublePendulum-v5'), 1_000_000),
-    methods={'trpo_mpi': Method('TRPO', ('--alg=trpo_mpi',), '#1f77b4')},
+    methods={'trpo_mpi': Method('TRPO', ('--alg=trpo_mpi',), GAUSSIAN.color)},
     seeds=6,
     options=(),
     comparisons=(),

@@ -1,10 +1,11 @@
 """Figure 7: flows of other sizes under TRPO: K layers, l1 units in their networks."""
 import sys
 
-from run.experiments.experiment import GYM, Experiment, Method, with_both_fishers
+from run.experiments.experiment import FLOW, GYM, Experiment, Method, with_both_fishers
 from run.reproduce import main
 
-SIZES = {(2, 3): '#f5a30a', (4, 3): '#d62728', (6, 3): '#1f77b4', (4, 5): '#9467bd', (4, 7): '#2ca02c'}
+# (4, 3) is the flow of the other figures; no colour is that of another method there
+SIZES = {(2, 3): '#fc9272', (4, 3): FLOW.color, (6, 3): '#67000d', (4, 5): '#e377c2', (4, 7): '#17becf'}
 FLOWS = {f'K{K}-l{l1}': Method(f'K={K}, l1={l1}', ('--policy=flow', f'--flow_layers={K}', f'--flow_units={l1}'), color)
          for (K, l1), color in SIZES.items()}
 METHODS = with_both_fishers(FLOWS)

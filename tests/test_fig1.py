@@ -3,6 +3,7 @@ import math
 import subprocess
 import sys
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -88,7 +89,7 @@ def test_spread_of():
                                                  'radius_max': 2})
 
 
-def test_every_path_at_a_tiny_scale_and_again_without_tensorflow(tmp_path):
+def test_every_path_at_a_tiny_scale_and_again_without_tensorflow(tmp_path, monkeypatch):
     fig1.main([TINY, '--seeds=1', f'--folder={tmp_path}'])
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert set(made) == {'fig1.json', 'fig1.npz', 'fig1.md', 'fig1.png'}
@@ -99,6 +100,11 @@ def test_every_path_at_a_tiny_scale_and_again_without_tensorflow(tmp_path):
     subprocess.run([sys.executable, '-c', 'import sys; sys.modules["tensorflow"] = None; from run import fig1; '
                     f'fig1.main(["--plot-only", "--folder={tmp_path}"])'], check=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == made
+    figures = []
+    monkeypatch.setattr(plt, 'close', figures.append)
+    fig1.main(['--plot-only', TINY, f'--folder={tmp_path}'])
+    figure, = figures
+    assert figure.get_suptitle().endswith(' (smoke scale: 1 of 10 seeds, 0.05% of the steps)')
 
 
 def test_what_is_measured_at_that_scale_with_as_many_seeds_is_kept(tmp_path):

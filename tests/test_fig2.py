@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import gymnasium as gym
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -142,7 +143,7 @@ def test_roll_out(folder):
     np.testing.assert_equal(ants.roll_out(str(model), 2), result)
 
 
-def test_every_path_at_a_tiny_scale_and_again_without_tensorflow(folder):
+def test_every_path_at_a_tiny_scale_and_again_without_tensorflow(folder, monkeypatch):
     fig2.main([TINY, '--seeds=1', f'--folder={folder}'])
     for name in ants.ANT_METHODS:
         assert {path.name for path in (folder / 'ant' / name).iterdir()} == {'config.json', 'trajectories.npz'}
@@ -155,3 +156,9 @@ def test_every_path_at_a_tiny_scale_and_again_without_tensorflow(folder):
     subprocess.run([sys.executable, '-c', 'import sys; sys.modules["tensorflow"] = None; from run import fig2; '
                     f'fig2.main(["--plot-only", "{TINY}", "--folder={folder}"])'], check=True)
     assert {path.name: path.read_bytes() for path in folder.glob('fig2.*')} == made
+    figures = []
+    monkeypatch.setattr(plt, 'close', figures.append)
+    fig2.main(['--plot-only', TINY, f'--folder={folder}'])
+    figure, = figures
+    assert figure.subfigs[0].get_suptitle().endswith('median of 1 seed (smoke scale: 1 of 5 seeds, 0.03% of the steps)')
+    assert figure.axes[-1].get_title().endswith('each\n (smoke scale: 2 of 20 episodes, 0.2% of the steps)')

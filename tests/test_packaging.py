@@ -32,6 +32,10 @@ def test_wheel_builds_installs_and_learns(tmp_path):
     subprocess.run([*pip, 'install', '--no-deps', '--target', site, wheel], check=True)
     modules = {p.relative_to(ROOT) for p in (ROOT / 'onpolicybaselines').rglob('*.py')}
     assert modules == {p.relative_to(site) for p in (site / 'onpolicybaselines').rglob('*.py')}
+    assert (site / 'onpolicybaselines/py.typed').exists()
+    script = subprocess.run([site / 'bin/onpolicybaselines', '--gama=1'], env={**os.environ, 'PYTHONPATH': str(site)},
+                            capture_output=True, text=True, check=False)
+    assert (script.returncode, script.stderr) == (2, 'error: unknown option --gama; did you mean --gamma?\n')
     result = subprocess.run([sys.executable, '-c', LIBRARY_USE.format(site=str(site))], cwd=tmp_path, text=True,
                             env={**os.environ, 'PYTHONPATH': str(site), 'OPENAI_LOGDIR': str(tmp_path / 'log')},
                             capture_output=True, timeout=200, check=False)

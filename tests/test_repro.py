@@ -1,4 +1,5 @@
 """The paper's figures: what is run, in which processes, and what is drawn of it."""
+import collections
 import csv
 import dataclasses
 import gzip
@@ -20,7 +21,7 @@ from run import baselines, fig1, fig2, fig3, fig6, why
 from run.experiments import experiment, jobs
 from run.experiments.experiment import Experiment, Method
 from run.experiments.jobs import Job, Worker, run_jobs
-from run.plots import curves
+from run.plots import curves, titles
 from run.reproduce import main
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -392,11 +393,33 @@ def test_runs_that_cannot_be_read_are_left_out_and_named(folder, capsys):
 def test_titles_say_what_is_missing(folder):
     experiment = fig3.EXPERIMENT
     runs = curves.load(experiment, str(folder))
-    assert curves.figure_title(experiment, runs) == 'TRPO on MuJoCo tasks (partial: 2 of 9 tasks, 2 of 9 methods)'
+    assert curves.figure_title(experiment, runs) == (
+        'TRPO on MuJoCo tasks (partial: 2 of 9 tasks, 2 of 9 methods, 3 of 5 seeds, from 25% of the steps)')
     title = curves.panel_title(experiment, 'Hopper-v5', '', runs['Hopper-v5'], 3)
     assert title == 'Hopper-v5, 3 seeds\n(partial: 2 of 3 methods, 3 of 5 seeds, 500k of 2M steps)'
     full = {'flow': [curves.Run(np.ones(1), np.ones(1), 5_000_000)] * 5}
     assert curves.panel_title(experiment, 'rllab/Humanoid-v0', '', full, 1) == 'Humanoid-v0 (L), 5 seeds'
+
+
+@pytest.mark.parametrize('lacks, shares, title', [
+    ([], (1, 1), 'T'), (['2 of 3 seeds'], (), 'T (partial: 2 of 3 seeds)'),
+    ([], (.25, .25), 'T (partial: 25% of the steps)'),
+    ([], (1, .025), 'T (partial: from 2.5% of the steps)'), ([], (2,), 'T'),
+    (['1 of 5 seeds'], (.002, .002), 'T (smoke scale: 1 of 5 seeds, 0.2% of the steps)')])
+def test_titles_of_figures(lacks, shares, title):
+    assert titles.marked('T', lacks, *shares) == title
+
+
+def test_a_colour_is_that_of_one_method():
+    """In all figures; a dashed line is a variant of the method."""
+    methods = [*(method for figure in FIGURES.values() for method in figure.methods.values()), experiment.GMM2]
+    colors = collections.defaultdict(set)
+    for method in methods:
+        if not method.dashed:
+            colors[method.color].add(method.label.removesuffix(', Gauss–Newton'))
+    assert colors.pop(experiment.FLOW.color) == {'flow', 'K=4, l1=3'}  # which are the same
+    assert colors.pop(experiment.GAUSSIAN.color) == {'Gaussian', 'TRPO'}  # whose policy that is
+    assert all(len(labels) == 1 for labels in colors.values()), colors
 
 
 def test_tables(folder):

@@ -266,21 +266,72 @@ def test_task_and_kind_of_a_run(path, env_id, task, kind, tmp_path):
 def test_plot_results(tmp_path):
     for env_id in ('Hopper-v5', 'Reacher-v5'):
         for policy, ret in [('gaussian', 1.), ('flow', 3.)]:
-            for seed in (-1, 1):
-                write_run(tmp_path / env_id / policy / str(seed + 1), [ret + seed] * 100, env_id=env_id)
-    write_run(tmp_path / 'Hopper-v5/flow/3', [1.])
+            for seed, more in enumerate((-1, 1, -1, 1)):
+                write_run(tmp_path / env_id / policy / str(seed), [ret + more] * 100, env_id=env_id)
+    write_run(tmp_path / 'Hopper-v5/flow/9', [1.])
     fig, axes = results_plotter.plot_results([str(tmp_path)], num_timesteps=600, title='Figure 3')
     assert fig.get_suptitle() == 'Figure 3' and axes.shape == (1, 2)
     for ax, env_id in zip(axes.flat, ('Hopper-v5', 'Reacher-v5'), strict=True):
         assert ax.get_title() == env_id and ax.get_xlabel() == 'Environment timesteps'
         assert ax.get_legend().get_title().get_text() == 'mean ± std (runs)'
-        assert [t.get_text() for t in ax.get_legend().texts] == ['flow (2)', 'gaussian (2)']
+        assert [t.get_text() for t in ax.get_legend().texts] == ['flow (4)', 'gaussian (4)']
         for line, band, mean in zip(ax.lines, ax.collections, (3., 1.), strict=True):
             assert line.get_xdata()[-1] == 600
             np.testing.assert_allclose(line.get_ydata(), mean)
             low, high = np.unique(band.get_paths()[0].vertices[:, 1].round(9))
             assert (low, high) == (mean - 1, mean + 1)
     assert axes[0, 0].xaxis.get_major_formatter()(250000) == '250k'
+
+
+def test_no_band_around_two_runs(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path / f'run-{seed}', [float(seed)] * 5)
+    (_, axes), (_, by_command) = (plot_util.plot_results(plot_util.load_results(str(tmp_path)), average_group=True),
+                                  results_plotter.plot_results(str(tmp_path)))
+    for ax in (axes[0, 0], by_command[0, 0]):
+        assert len(ax.lines) == 1 and not ax.collections
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ('Environment timesteps', 'Episode return')
+
+
+def test_labels_are_those_of_the_curves(tmp_path):
+    write_run(tmp_path / 'run-0', [1., 2.])
+    results = plot_util.load_results(str(tmp_path))
+    _, axes = plot_util.plot_results(results, ylabel='raw return')
+    assert (axes[0, 0].get_xlabel(), axes[0, 0].get_ylabel()) == ('Environment timesteps', 'raw return')
+    assert axes[0, 0].xaxis.get_major_formatter()(250000) == '250k'
+    _, axes = plot_util.plot_results(results, xy_fn=lambda r: (None, r.monitor.l), ylabel='length')
+    assert (axes[0, 0].get_xlabel(), axes[0, 0].get_ylabel()) == ('', 'length')
+
+
+def write_config(folder, alg='trpo_mpi', **alg_kwargs):
+    args = {'alg': alg, 'env': 'Hopper-v5', 'seed': 0, 'num_timesteps': 100, 'num_env': 1, 'reward_scale': 1.0}
+    (folder / 'config.json').write_text(json.dumps({'args': args, 'ranks': 1, 'alg_kwargs': alg_kwargs}))
+
+
+def test_curves_are_named_by_what_the_runs_were(tmp_path):
+    """Not by their folders, if they say so."""
+    runs = {'a-0': {'policy': 'flow', 'max_kl': .01}, 'a-1': {'policy': 'flow', 'max_kl': .01},
+            'b': {'policy': 'flow', 'max_kl': .02, 'xla': True, 'filter_update': 'after'},
+            'c': {'policy': 'gaussian', 'max_kl': .05},
+            'd': {'alg': 'a2c', 'lr': 1.}, 'e': None, 'f-3': 'no record'}
+    for name, config in runs.items():
+        write_run(tmp_path / name, [1., 2.], env_id='Hopper-v5')
+        if isinstance(config, dict):
+            write_config(tmp_path / name, **config)
+        elif config:
+            (tmp_path / name / 'config.json').write_text(json.dumps({'args': config}))
+    _, axes = results_plotter.plot_results(str(tmp_path))
+    assert [text.get_text() for text in axes[0, 0].get_legend().texts] == [
+        'a2c (1)', 'e (1)', 'f (1)', 'trpo_mpi, flow, filter_update=after, max_kl=0.02 (1)',
+        'trpo_mpi, flow, max_kl=0.01 (2)', 'trpo_mpi, gaussian (1)']
+
+
+def test_what_differs_between_tasks_makes_no_kinds(tmp_path):
+    for env_id, max_kl in [('Hopper-v5', .01), ('Pong-v5', .001)]:
+        write_run(tmp_path / env_id, [1., 2.], env_id=env_id)
+        write_config(tmp_path / env_id, policy='flow', max_kl=max_kl)
+    _, axes = results_plotter.plot_results(str(tmp_path))
+    assert {text.get_text() for ax in axes.flat for text in ax.get_legend().texts} == {'trpo_mpi, flow (1)'}
 
 
 def test_many_kinds_share_one_legend(tmp_path):

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from glob import escape, glob
-from typing import TYPE_CHECKING, Any
+from typing import Any, SupportsFloat, TYPE_CHECKING
 
 import gymnasium
 
@@ -83,7 +83,7 @@ class Monitor(gymnasium.Wrapper):
         self.rewards = []
         self.needs_reset = False
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the environment. Raises RuntimeError if the episode is over."""
         if self.needs_reset:
             raise RuntimeError('step after the end of the episode: call reset() first')
@@ -91,7 +91,7 @@ class Monitor(gymnasium.Wrapper):
         self.update(ob, rew, terminated or truncated, info)
         return ob, rew, terminated, truncated, info
 
-    def update(self, ob: Any, rew: float, done: bool, info: dict[str, Any]) -> None:
+    def update(self, ob: Any, rew: SupportsFloat, done: bool, info: dict[str, Any]) -> None:
         """Count one step; at the episode's end also record it and add it to `info`."""
         self.rewards.append(float(rew))  # NumPy would sum float32 rewards in float32
         if done:

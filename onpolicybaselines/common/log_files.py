@@ -100,7 +100,7 @@ def rewrite_table(file: TextIO, keys: list[str], rows: int | None = None) -> Tex
     """The CSV file with other columns, some at the end more or fewer, and all or only the first of its rows. A reader,
     or a crash, meets a whole one at any moment. Raises UsageError if there are fewer rows."""
     file.flush()
-    text = {'encoding': 'utf-8', 'newline': ''}
+    text: dict[str, Any] = {'encoding': 'utf-8', 'newline': ''}
     with open(file.name, **text) as old, replacing(file.name, **text) as new:
         lines = csv.reader(old)
         next(lines, None)  # the old header; none in a new file

@@ -1,10 +1,12 @@
 """Load the results of many runs, smooth and plot them. Source: openai/baselines `common/plot_util.py`."""
-from onpolicybaselines.common.plotting import ema_mean, ema_sums, load_metadata, load_monitor, load_progress, tiles
+from onpolicybaselines.common.plotting import (
+    MIN_RUNS, axis_labels, ema_mean, ema_sums, load_metadata, load_monitor, load_progress, short_ticks, tiles)
 import matplotlib.pyplot as plt
 import os.path as osp
 import os
 import re
 import numpy as np
+from numpy.typing import ArrayLike
 import pandas
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -12,7 +14,7 @@ from typing import Any, NamedTuple
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.keywords import check_choice
 
-def smooth(y: np.ndarray, radius: int, mode: str = 'two_sided', valid_only: bool = False) -> np.ndarray:
+def smooth(y: ArrayLike, radius: int, mode: str = 'two_sided', valid_only: bool = False) -> np.ndarray:
     """Moving average of `y`, as float64 of the same length.
 
     mode: 'two_sided' averages over [i - radius, i + radius], 'causal' over [i - radius, i], both cut to the
@@ -34,7 +36,7 @@ def smooth(y: np.ndarray, radius: int, mode: str = 'two_sided', valid_only: bool
     return out
 
 
-def one_sided_ema(xolds: Sequence[float], yolds: Sequence[float], low: float | None = None,
+def one_sided_ema(xolds: ArrayLike, yolds: ArrayLike, low: float | None = None,
                   high: float | None = None, n: int = 512, decay_steps: float = 1.,
                   low_counts_threshold: float = 1e-8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Causal exponential moving average, resampled to an even grid.
@@ -47,16 +49,18 @@ def one_sided_ema(xolds: Sequence[float], yolds: Sequence[float], low: float | N
     Returns (xs, ys, count_ys), [n] each: the grid, the averages and their total weights.
     Raises ValueError if the grid does not lie in the data.
     """
+    xolds = np.asarray(xolds)
     low = xolds[0] if low is None else low
     high = xolds[-1] if high is None else high
     xs, sum_ys, count_ys = ema_sums(xolds, yolds, low, high, n, decay_steps)
     return xs, ema_mean(sum_ys, count_ys, low_counts_threshold), count_ys
 
 
-def symmetric_ema(xolds: Sequence[float], yolds: Sequence[float], low: float | None = None,
+def symmetric_ema(xolds: ArrayLike, yolds: ArrayLike, low: float | None = None,
                   high: float | None = None, n: int = 512, decay_steps: float = 1.,
                   low_counts_threshold: float = 1e-8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `one_sided_ema`, but averaging over both sides of each grid point."""
+    xolds = np.asarray(xolds)
     low = xolds[0] if low is None else low
     high = xolds[-1] if high is None else high
     xs, sum_ys, count_ys = ema_sums(xolds, yolds, low, high, n, decay_steps)
@@ -147,17 +151,20 @@ def plot_results(
     split_fn: key of the panel a run belongs to, also the panel's title (None: one panel).
     group_fn: key of the group a run belongs to; a group has one colour in all panels (None: one group).
     average_group: one mean curve for each group instead of all curves, over the range all its runs cover.
-    shaded_std, shaded_err: bands of one standard deviation, and of one standard error, around the mean.
+    shaded_std, shaded_err: bands of one standard deviation, and of one standard error, around the mean of three runs
+        or more.
     figsize: inches (default: 5 x 3.75 a panel, and 3 for a legend outside).
     legend_outside: one legend to the right of all panels instead of one inside each.
     resample: if not 0, size of the grid curves are resampled to by `symmetric_ema` (means always are, by
         default to 512 points).
     smooth_step: the resampling's decay_steps.
     tiling: panels 'vertical' (also None), 'horizontal' or 'symmetric', which is nearly square.
-    xlabel, ylabel: labels of the lowest panels, and of the leftmost.
+    xlabel, ylabel: labels of the lowest panels, and of the leftmost (default: what `default_xy_fn` gives; none for
+        another xy_fn).
     Returns (figure, axes [rows, cols]). Raises UsageError if there is nothing to plot, in all or for one run,
     for an unknown tiling, and if the runs of a group have no range in common.
     """
+    xlabel, ylabel = axis_labels(xlabel, ylabel, xy_fn is default_xy_fn)
     if split_fn is None: split_fn = lambda _: ''
     if group_fn is None: group_fn = lambda _: ''
     sk2r = defaultdict(list) # splitkey2results
@@ -215,9 +222,9 @@ def plot_results(
             ystd = np.std(ys, axis=0)
             ystderr = ystd / np.sqrt(len(ys))
             ax.plot(usex, ymean, color=color, label=label)
-            if shaded_err:
+            if shaded_err and len(ys) >= MIN_RUNS:
                 ax.fill_between(usex, ymean - ystderr, ymean + ystderr, color=color, alpha=.4, linewidth=0)
-            if shaded_std:
+            if shaded_std and len(ys) >= MIN_RUNS:
                 ax.fill_between(usex, ymean - ystd,    ymean + ystd,    color=color, alpha=.2, linewidth=0)
 
         if groups != [''] and not legend_outside:
@@ -230,6 +237,7 @@ def plot_results(
         if ylabel is not None and isplit % ncols == 0:
             ax.set_ylabel(ylabel)
 
+    if xy_fn is default_xy_fn: short_ticks(axarr.flat)
     for ax in axarr.flat[len(sk2r):]:
         ax.set_visible(False)
     if groups != [''] and legend_outside:

@@ -1,13 +1,16 @@
 """What `plot_util` and `results_plotter` are made of: moving averages on a grid, the files of a run, panels."""
+import itertools
 import json
 import math
 import os.path as osp
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from onpolicybaselines.bench import monitor
 from onpolicybaselines.common.errors import UsageError
@@ -19,25 +22,31 @@ from onpolicybaselines.logger import read_csv, read_json
 try:
     import matplotlib.pyplot as plt
     import pandas
+    from matplotlib.ticker import EngFormatter
 except ImportError:
     needed_by_module('matplotlib', 'pandas')
 
 # what axes show, by the names they have on the command line
 X_LABELS = {'timesteps': 'Environment timesteps', 'episodes': 'Episodes', 'walltime_hrs': 'Wall time (hours)'}
 Y_LABELS = {'reward': 'Episode return', 'timesteps': 'Episode length (timesteps)'}
+MIN_RUNS = 3  # of a band around their mean
+# of the arguments of a run, what has an effect on its numbers
+ARGS = ('num_env', 'reward_scale')
+# and of the keywords, what has none
+WITHOUT_EFFECT = ('xla', 'check_every', 'log_interval', 'save_interval')
 
 
 # ================================================================
 # Moving averages
 # ================================================================
 
-def ema_sums(xolds: Sequence[float], yolds: Sequence[float], low: float, high: float, n: int,
+def ema_sums(xolds: ArrayLike, yolds: ArrayLike, low: float, high: float, n: int,
              decay_steps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(grid [n], and at each of its points the decayed sums of the y values so far and of their weights).
 
     Raises ValueError if the grid does not lie in the data.
     """
-    xolds, yolds = np.asarray(xolds, dtype=np.float64), np.asarray(yolds, dtype=np.float64)
+    xolds, yolds = np.asarray(xolds, np.float64), np.asarray(yolds, np.float64)
     if len(xolds) != len(yolds):
         raise ValueError(f'xolds and yolds differ in length: {len(xolds)} and {len(yolds)}')
     if n < 2 or not xolds[0] <= low < high <= xolds[-1]:
@@ -146,9 +155,55 @@ def kind_of(result: Any, root: str) -> str:
     return path.strip('-_/.') or osp.basename(root)
 
 
+def kinds_of(results: Iterable, root: str) -> dict[str, str]:
+    """What kind of run each `plot_util.Result` is, by its folder: algorithm, policy, and what else differs between runs
+    of both on one task, from `config.json`; without that, see `kind_of`."""
+    results = list(results)
+    settings = {r.dirname: _settings(r.metadata) for r in results}
+    of_both = {r.dirname: (task_of(r), *_alg_and_policy(r.metadata)) for r in results if settings[r.dirname]}
+    differing: dict[tuple, set[str]] = defaultdict(set)
+    for one, other in itertools.combinations(of_both, 2):
+        if of_both[one] == of_both[other]:
+            one, both, other = settings[one], of_both[one][1:], settings[other]
+            differing[both] |= {name for name in {*one, *other} if one.get(name) != other.get(name)}
+    return {r.dirname: _kind(of_both[r.dirname][1:], settings[r.dirname], differing) if r.dirname in of_both
+            else kind_of(r, root) for r in results}
+
+
+def _settings(config):
+    """What of the record of a run decides on its numbers, its seed and length apart; {} if it is no record."""
+    args, kwargs = ((config or {}).get(name) for name in ('args', 'alg_kwargs'))
+    if not isinstance(args, dict) or not isinstance(kwargs, dict) or 'alg' not in args:
+        return {}
+    return {'ranks': config.get('ranks'), **{name: args.get(name) for name in ARGS},
+            **{name: value for name, value in kwargs.items() if name not in WITHOUT_EFFECT}}
+
+
+def _alg_and_policy(config):
+    return config['args']['alg'], config['alg_kwargs'].get('policy')
+
+
+def _kind(both, settings, differing):
+    return ', '.join([*map(str, filter(None, both)),
+                      *(f'{name}={settings[name]}' for name in sorted(differing[both]) if name in settings)])
+
+
 # ================================================================
 # Figures
 # ================================================================
+
+def axis_labels(xlabel: str | None, ylabel: str | None, by_default: bool) -> tuple[str | None, str | None]:
+    """Those that are given, or else those of returns by timesteps, which `plot_util` has by default."""
+    if not by_default:
+        return xlabel, ylabel
+    return (X_LABELS['timesteps'] if xlabel is None else xlabel), (Y_LABELS['reward'] if ylabel is None else ylabel)
+
+
+def short_ticks(axes: Iterable[plt.Axes]) -> None:
+    """250k for 250000 on their x axes."""
+    for ax in axes:
+        ax.xaxis.set_major_formatter(EngFormatter(sep=''))
+
 
 def tiles(npanels: int, tiling: str | None) -> tuple[int, int]:
     """(rows, columns) of so many panels, tiled as `plot_util.plot_results` says. Raises UsageError for other words."""

@@ -16,6 +16,7 @@ from onpolicybaselines.common.moments import moments_of_sums
 from onpolicybaselines.common.policy import PolicyAndValues, check_networks, check_spec, describe, share_keywords
 from onpolicybaselines.common.tf_util import adjust_shape
 from onpolicybaselines.common.vec_env.statistics import complete, normalizer_of
+from onpolicybaselines.common.vec_env.vec_env import VecEnv
 
 
 class PolicyWithValue(PolicyAndValues):
@@ -74,7 +75,7 @@ class PolicyWithValue(PolicyAndValues):
         check_spec(load_path, meta, self.spec)
         self.set_arrays(arrays)
 
-def build_policy(env: gym.Env, policy_network: str | Callable, value_network: str | Callable | None = None,
+def build_policy(env: gym.Env | VecEnv, policy_network: str | Callable, value_network: str | Callable | None = None,
                  normalize_observations: bool = False, policy: str | None = None, **policy_kwargs) -> Callable:
     """A function `policy_fn(np_random=None, dtype='float32')` that makes `PolicyWithValue`s for the spaces of `env`.
 

@@ -1,5 +1,5 @@
 """Wrappers of a single environment."""
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -18,7 +18,7 @@ class ClipActionsWrapper(gym.Wrapper):
             raise TypeError('ClipActionsWrapper needs a Box action space, got %s' % env.action_space)
         self._low, self._high = env.action_space.low, env.action_space.high
 
-    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict]:
+    def step(self, action: np.ndarray) -> tuple[Any, SupportsFloat, bool, bool, dict]:
         """Step with the clipped action."""
         return self.env.step(np.minimum(np.maximum(action, self._low), self._high))  # np.clip is 3x slower
 
@@ -33,6 +33,6 @@ class RewardScaler(gym.RewardWrapper):
         super().__init__(env)
         self.scale = scale
 
-    def reward(self, reward: float) -> float:
+    def reward(self, reward: SupportsFloat) -> float:
         """The scaled reward."""
         return reward * self.scale

@@ -97,7 +97,7 @@ def find_network(name: str | Callable) -> Callable:
 def find_policy(name: str | None) -> Callable:
     """The family of a policy. Raises UsageError for an unknown one."""
     if name not in (None, *policies()):
-        raise UsageError(f'unknown policy {name!r}{nearest(name, policies())}')
+        raise UsageError(f'unknown policy {name!r}{nearest(str(name), policies())}')
     return policies()[name or 'gaussian']
 
 

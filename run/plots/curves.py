@@ -25,11 +25,13 @@ from onpolicybaselines.logger import read_csv
 from run.experiments.experiment import Experiment
 from run.experiments.jobs import LOGS, Job
 from run.plots.tables import significant, table
+from run.plots.titles import marked, missing
 
 EPISODES = 100  # the last ones are the final performance
 WINDOW = 0.02   # of the steps: what a point of a curve averages over
 POINTS = 200    # of a curve
 REPS = 2000     # of a bootstrap
+MIN_RUNS = 3    # of an interval
 SUITES = {'rllab': 'L', 'roboschool': 'R'}
 SMOOTHING = f'Each point is the mean return of the episodes that ended in the last {WINDOW:.0%} of the steps'
 STYLE = {'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True, 'grid.alpha': 0.25,
@@ -178,12 +180,12 @@ def normalized(runs: Runs) -> dict[str, np.ndarray]:
 # ---------------------------------------------------------------- panels
 
 def plot_means(ax: plt.Axes, experiment: Experiment, methods: dict[str, list[Run]]) -> None:
-    """Mean over the runs, and a band of one standard deviation."""
+    """Mean over the runs, and a band of one standard deviation of MIN_RUNS or more."""
     grid = grid_of(methods)
     for name, runs in methods.items():
         curves = np.array([run.curve(grid) for run in runs])
         mean, std = curves.mean(axis=0), curves.std(axis=0, ddof=min(1, len(runs) - 1))
-        _line(ax, experiment, name, grid, mean, mean - std, mean + std)
+        _line(ax, experiment, name, grid, mean, *((mean - std, mean + std) if len(runs) >= MIN_RUNS else ()))
 
 
 def plot_runs(ax: plt.Axes, experiment: Experiment, methods: dict[str, list[Run]]) -> None:
@@ -195,7 +197,7 @@ def plot_runs(ax: plt.Axes, experiment: Experiment, methods: dict[str, list[Run]
 
 
 def plot_iqm(ax: plt.Axes, experiment: Experiment, methods: dict[str, list[Run]]) -> None:
-    """Interquartile mean over the runs, and its 95 % interval."""
+    """Interquartile mean over the runs, and its 95 % interval, of MIN_RUNS or more."""
     grid = grid_of(methods)
     _plot_scores(ax, experiment, grid, {name: np.array([[run.curve(grid)] for run in runs])
                                         for name, runs in methods.items()})
@@ -205,8 +207,8 @@ def _plot_scores(ax, experiment, x, scores):
     for name, score in scores.items():
         known = np.isfinite(score).all(axis=(0, 1))
         if known.any():
-            mean, (low, high) = interval(iqm, score[..., known])
-            _line(ax, experiment, name, x[known], mean, low, high)
+            mean, band = interval(iqm, score[..., known]) if len(score) >= MIN_RUNS else (iqm(score[..., known]), ())
+            _line(ax, experiment, name, x[known], mean, *band)
 
 
 def plot_quantiles(ax: plt.Axes, experiment: Experiment, methods: dict[str, list[Run]]) -> None:
@@ -242,11 +244,11 @@ _read_published = functools.cache(pd.read_csv)
 
 # ---------------------------------------------------------------- figures
 
-PLOTS = {'means': (plot_means, f'{SMOOTHING}: mean ± standard deviation of the runs.'),
+PLOTS = {'means': (plot_means, f'{SMOOTHING}: mean ± standard deviation of the runs, three or more.'),
          'runs': (plot_runs, f'{SMOOTHING}. Every run is a curve.'),
          'quantiles': (plot_quantiles, f'Final performance: mean return of the last {EPISODES} episodes.')}
 INTERVAL = 'bootstrapped 95 % interval (too narrow for few runs: with three, of one task, it covers some 75 %)'
-IQM = f'{SMOOTHING}: interquartile mean of the runs, {INTERVAL}.'
+IQM = f'{SMOOTHING}: interquartile mean of the runs; of three or more, their {INTERVAL}.'
 
 
 def panels_of(experiment: Experiment, runs: Runs) -> list[tuple[str, str, dict[str, list[Run]]]]:
@@ -261,11 +263,10 @@ def panel_title(experiment: Experiment, task: str, subtitle: str, methods: dict[
     """The task, the number of runs of its curves, and what they lack: of the `of` methods of the panel elsewhere in the
     figure, of the paper's runs and steps."""
     counts = sorted({len(runs) for runs in methods.values()})
-    kind = re.match('[a-z]+', experiment.nth(0)[0]).group()
+    kind = kind_of_run(experiment)
     number = f'{"–".join(map(str, counts[::max(len(counts) - 1, 1)]))} {kind}{"s" * (counts[-1] > 1)}'
     steps = steps_of(methods)
-    lacks = [f'{len(methods)} of {of} methods'] * (len(methods) < of)
-    lacks += [f'{counts[0]} of {experiment.seeds} {kind}s'] * (counts[0] < experiment.seeds)
+    lacks = [*missing(len(methods), of, 'methods'), *missing(counts[0], experiment.seeds, f'{kind}s')]
     lacks += [f'{short(steps)} of {short(experiment.tasks[task])} steps'] * (steps < experiment.tasks[task])
     title = ', '.join(filter(None, [task_title(task), subtitle, number]))
     return f'{title}\n(partial: {", ".join(lacks)})' if lacks else title
@@ -286,11 +287,18 @@ def methods_of(experiment: Experiment, runs: Runs) -> list[str]:
 
 
 def figure_title(experiment: Experiment, runs: Runs) -> str:
-    """What the figure shows, and which tasks and methods it lacks."""
-    lacks = [f'{len(some)} of {len(all_of_them)} {kind}' for kind, some, all_of_them in
-             [('tasks', runs, experiment.tasks), ('methods', methods_of(experiment, runs), experiment.methods)]
-             if len(some) < len(all_of_them)]
-    return experiment.title + (f' (partial: {", ".join(lacks)})' if lacks else '')
+    """What the figure shows, and what it lacks of tasks, methods, runs and steps."""
+    fewest = min(len(of_method) for methods in runs.values() for of_method in methods.values())
+    return marked(experiment.title, [
+        *missing(len(runs), len(experiment.tasks), 'tasks'),
+        *missing(len(methods_of(experiment, runs)), len(experiment.methods), 'methods'),
+        *missing(fewest, experiment.seeds, f'{kind_of_run(experiment)}s')],
+        *(steps_of(methods) / experiment.tasks[task] for task, methods in runs.items()))
+
+
+def kind_of_run(experiment: Experiment) -> str:
+    """What the runs of a method are called."""
+    return re.match('[a-z]+', experiment.nth(0)[0]).group()
 
 
 def make_figure(experiment: Experiment, runs: Runs, plot: Callable, caption: str, extra: bool = False
@@ -342,9 +350,9 @@ def plot_all_tasks(ax: plt.Axes, experiment: Experiment, scores: dict[str, np.nd
     """Interquartile means of normalised scores over the runs of all tasks, of those of `of` methods that have them."""
     ax.set_visible(True)
     _plot_scores(ax, experiment, np.arange(1, POINTS + 1) / POINTS, scores)
-    count, tasks, _ = next(iter(scores.values())).shape
+    number, tasks, _ = next(iter(scores.values())).shape
     lacks = f'\n(partial: {len(scores)} of {of} methods)' if len(scores) < of else ''
-    ax.set_title(f'all {tasks} tasks, {count} run{"s" * (count > 1)} each{lacks}')
+    ax.set_title(f'all {tasks} tasks, {number} run{"s" * (number > 1)} each{lacks}')
     ax.set(xlabel='time steps, share of the run', ylabel='normalised return')
     ax.xaxis.set_major_formatter(PercentFormatter(1))
 
@@ -418,7 +426,7 @@ def _improvement(experiment, runs):
 
 def _probability(one, other):
     (mean,), (low, high) = interval(probability_of_improvement, one, other)
-    if min(len(one), len(other)) < 2:
+    if min(len(one), len(other)) < MIN_RUNS:
         return f'{mean:.2f}'
     return f'{mean:.2f} [{low.item():.2f}, {high.item():.2f}]'
 
@@ -429,7 +437,7 @@ def _overall(experiment, runs):
         return []
     rows = []
     for name, score in scores.items():
-        if len(score) < 2:
+        if len(score) < MIN_RUNS:
             return []  # no interval
         (mean,), (low, high) = interval(iqm, score[..., -1:])
         rows.append([experiment.methods[name].label, f'{mean:.3f} [{low.item():.3f}, {high.item():.3f}]'])

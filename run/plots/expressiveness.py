@@ -8,13 +8,15 @@ matplotlib.use('agg')
 import matplotlib.pyplot as plt
 import numpy as np
 
-from run.experiments.ants import ANT, ANT_METHODS
-from run.experiments.bandits import BANDITS, POLICIES, SHOWN, SPREADS
-from run.experiments.experiment import FLOW, GAUSSIAN
+from run.experiments.ants import ANT, ANT_METHODS, EPISODES
+from run.experiments.bandits import BANDITS, POLICIES, SEEDS, SHOWN, SPREADS
+from run.experiments.experiment import FLOW, GAUSSIAN, GMM2, GMM5, GYM
 from run.experiments.measured import lattice, seeds_of
 from run.plots.tables import median_and_range, significant, table
+from run.plots.titles import marked, missing
 
-RED, BLUE = FLOW.color, GAUSSIAN.color
+COLORS = {method.label: method.color for method in (GAUSSIAN, GMM2, GMM5, FLOW)}
+OPTIMUM = '0.25'  # its contours
 
 
 @plt.rc_context({'font.size': 9, 'axes.titlesize': 9})
@@ -36,8 +38,8 @@ def draw_bandits(figure, samples: dict[str, np.ndarray], rows: Sequence[dict]) -
         logp = bandit.log_optimum(points).reshape(len(axis), -1)
         for ax, policy in zip(line, POLICIES, strict=True):
             ax.scatter(*samples[f'{task} {policy}'].T, s=2, linewidths=0,
-                       color=BLUE if policy == 'flow' else '#2ca02c')
-            ax.contour(axis, axis, logp, levels=logp.max() - np.array([4.5, 2., 0.5]), colors=RED, linewidths=0.9,
+                       color=COLORS[policy.removesuffix(', released density')])
+            ax.contour(axis, axis, logp, levels=logp.max() - np.array([4.5, 2., 0.5]), colors=OPTIMUM, linewidths=0.9,
                        linestyles='solid')
             kl = np.median([r['kl'] for r in rows if (r['task'], r['policy'], r['spread']) == (task, policy, SHOWN)])
             ax.set(aspect='equal', xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
@@ -47,8 +49,9 @@ def draw_bandits(figure, samples: dict[str, np.ndarray], rows: Sequence[dict]) -
     for ax in axes[-1]:
         ax.set_xlabel('$a_1$')
     seeds = len(seeds_of(rows))
-    figure.suptitle(f'Trained policies (1000 samples) over the contours of the optimum at 1, 2, 3 σ\n'
-                    f'median of {seeds} seed{"s" * (seeds > 1)}')
+    median = marked(f'median of {seeds} seed{"s" * (seeds > 1)}', missing(seeds, SEEDS, 'seeds'),
+                    *{row['scale'] for row in rows})
+    figure.suptitle(f'Trained policies (1000 samples) over the contours of the optimum at 1, 2, 3 σ\n{median}')
 
 
 def draw_ant(ax, trajectories: dict, steps: int) -> None:
@@ -62,8 +65,9 @@ def draw_ant(ax, trajectories: dict, steps: int) -> None:
     episodes = max((len(t['xy']) for t in trajectories.values()), default=0)
     ax.plot(0, 0, 'k+', markersize=10, label='start')
     ax.set(aspect='equal', xlabel='x, m (the reward is for going this way)', ylabel='y, m')
-    lacks = f'\n(partial: {len(trajectories)} of {len(ANT_METHODS)} policies)' * (len(trajectories) < len(ANT_METHODS))
-    ax.set_title(f'(c) {ANT} after {steps:,} steps of TRPO, 1 seed, {episodes} episodes each{lacks}')
+    ax.set_title(marked(f'(c) {ANT} after {steps:,} steps of TRPO, 1 seed, {episodes} episodes each\n', [
+        *missing(len(trajectories), len(ANT_METHODS), 'policies'), *missing(episodes, EPISODES, 'episodes')],
+        min(steps / GYM[ANT], 1)).rstrip())
     ax.legend(frameon=False, loc='upper center', bbox_to_anchor=(0.5, -0.13), ncols=4)
 
 

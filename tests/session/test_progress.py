@@ -150,7 +150,7 @@ def test_what_compiling_took_is_not_in_the_time_left(monkeypatch):
         raise KeyboardInterrupt
     assert [line.split(', EpRewMean')[0].partition(', ')[2] for line in file.getvalue().splitlines()] == [
         'the first update took 60 s', '50 steps/s, 00:16 left', '50 steps/s, 00:14 left', '5 steps/s, 02:00 left',
-        '5 steps/s, 01:40 left', '0 steps/s, 141:56:16 left']
+        '5 steps/s, 01:40 left', '0 steps/s, 5 days 21:56:16 left']
 
 
 def test_the_bar_leaves_out_the_first_update():
