@@ -22,5 +22,5 @@ def load(path: str | os.PathLike, seed: int | None = None, **functions: Callable
     the same name: network, value_network, activation, conv_fn. Raises UsageError, one line, for what is no model file,
     for one that lacks its spaces (of an earlier version) and where functions are missing or too many.
     """
-    from onpolicybaselines.common.loading import load
-    return load(path, seed, functions)
+    from onpolicybaselines.common import loading
+    return loading.load(path, seed, functions)
