@@ -515,10 +515,7 @@ def test_every_autoreset_mode_gives_the_steps_of_same_step(kind, mode):
             last = [(i, info['terminal_observation'].tolist(), info['TimeLimit.truncated'])
                     for i, info in enumerate(infos) if 'terminal_observation' in info]
             steps.append((obs.tolist(), rews.tolist(), dones.tolist(), last))
-            assert len(last) == sum(dones)
-            for i in np.flatnonzero(dones):
-                if 'episode' in infos[i]:  # of gymnasium's statistics, which are right here
-                    assert infos[i]['episode']['r'] == infos[i]['episode']['l'] > 5
+            assert len(last) == sum(dones) and not any('episode' in info for info in infos)
         venv.close()
         return steps
 

@@ -53,10 +53,10 @@ def test_a_run_is_evaluated_and_the_best_model_kept(tmp_path):
 
 
 def test_ppo2_is_evaluated_by_raw_returns_of_normalised_observations(tmp_path):
-    model = main('--alg=ppo2', '--env=Pendulum-v1', '--env_type=mujoco', '--seed=1', '--nsteps=200', '--num_hidden=8',
-                 '--num_timesteps=200', f'--log_path={tmp_path}', '--eval_episodes=2')
+    model = main('--alg=ppo2', '--env=Pendulum-v1', '--env_type=mujoco', '--seed=1', '--nsteps=200', '--nminibatches=2',
+                 '--num_hidden=8', '--num_timesteps=200', f'--log_path={tmp_path}', '--eval_episodes=2')
     assert model.pi.normalizer is not None
-    assert max(json.loads((tmp_path / 'evaluation.json').read_text())['returns']) < -100  # scaled ones are above -80
+    assert max(json.loads((tmp_path / 'evaluation.json').read_text())['returns']) < -500
 
 
 def test_what_goes_together(tmp_path, capfd):
