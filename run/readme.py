@@ -101,6 +101,11 @@ def checkpoints() -> Table:
     return _bench('checkpoints')
 
 
+def predict() -> Table:
+    """Microseconds of one action."""
+    return _bench('predict')
+
+
 def _bench(report):
     found, = read_tables(RESULTS / 'bench' / f'{report}.md')
     return found
@@ -186,7 +191,7 @@ def time_per_step(suite: str, title: str) -> Table:
 
 TABLES: dict[str, Callable[[], Table]] = {
     'TRPO on Hopper': trpo, 'continuous ACKTR': acktr_cont, 'speed': speed, 'profile': profile, 'startup': startup,
-    'ranks': ranks, 'mpi': mpi, 'games': atari, 'checkpoints': checkpoints, 'parity': parity,
+    'ranks': ranks, 'mpi': mpi, 'games': atari, 'checkpoints': checkpoints, 'predict': predict, 'parity': parity,
     'figure 1': fig1, 'figure 2, bandits': bandits, 'figure 2, ants': ants,
     'figure 3': functools.partial(finals, 'fig3'), 'figure 3, probabilities': fig3_probabilities,
     'the start': lambda: _experiment('why')[0].without('steps').cells(_signed), 'observation filter': functools.partial(

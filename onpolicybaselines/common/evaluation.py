@@ -1,5 +1,6 @@
 """How good a policy is: the returns of whole episodes that it does not learn from."""
 import contextlib
+import functools
 import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -80,11 +81,16 @@ def summary(returns: list[float], lengths: list[int]) -> dict[str, Any]:
     """
     n, mean, interval = len(returns), float(np.mean(returns)), None
     if n >= 3:
-        t = float(tfp.distributions.StudentT(np.float64(n - 1), np.float64(0), np.float64(1)).quantile(0.975))
-        half = t * float(np.std(returns, ddof=1)) / np.sqrt(n)
+        half = _t(n - 1) * float(np.std(returns, ddof=1)) / np.sqrt(n)
         interval = [round(float(mean - half), 3), round(float(mean + half), 3)]
     return {'episodes': n, 'mean': mean, 'std': float(np.std(returns)), 'interval': interval,
             'returns': list(map(float, returns)), 'lengths': list(map(int, lengths))}
+
+
+@functools.cache
+def _t(degrees):
+    """The 97.5 % quantile of Student's t distribution."""
+    return float(tfp.distributions.StudentT(np.float64(degrees), np.float64(0), np.float64(1)).quantile(0.975))
 
 
 def in_words(result: Mapping[str, Any]) -> str:

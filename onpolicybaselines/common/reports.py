@@ -22,8 +22,10 @@ def call_back(callback: Callable | None, values: Mapping[str, Any], names: Mappi
 
     Added are what all algorithms have: `timesteps_so_far`, and `rewbuffer`, the returns in `epinfobuf`.
     """
-    return stops(callback, {'timesteps_so_far': values.get('update', values.get('start', 1) - 1) * values['nbatch'],
-                            'rewbuffer': [epinfo['r'] for epinfo in values['epinfobuf']], **values}, names)
+    if callback is not None:
+        values = {'timesteps_so_far': values.get('update', values.get('start', 1) - 1) * values['nbatch'],
+                  'rewbuffer': [epinfo['r'] for epinfo in values['epinfobuf']], **values}
+    return stops(callback, values, names)
 
 
 def stops(callback: Callable | None, values: Mapping[str, Any], names: Mapping[str, Any]) -> bool:
@@ -32,7 +34,8 @@ def stops(callback: Callable | None, values: Mapping[str, Any], names: Mapping[s
     stop = callback is not None and callback(values, names) is False
     if not allmax([stop])[0]:
         return False
-    logger.log(f'Stopped by the callback after {values["timesteps_so_far"]} time steps')
+    steps = f' after {values["timesteps_so_far"]} time steps' if 'timesteps_so_far' in values else ''
+    logger.log(f'Stopped by the callback{steps}')
     return True
 
 

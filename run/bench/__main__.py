@@ -19,6 +19,8 @@ cost     time of an update and memory against batch, action size, flow, network
 checkpoints
          time and bytes of a checkpoint, and the part of the training time that they take by default, as on the command
          line (the extra `atari`)
+predict  microseconds of `predict` for one observation, with and without numba, and of SB3's PPO with the same network
+         (the extra `bench`)
 """
 import argparse
 import json

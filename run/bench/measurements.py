@@ -177,6 +177,35 @@ def sb3_ppo(env: str, updates: int = 10) -> dict:
     return _sb3(2048, updates, lambda: _sb3_ppo(env))
 
 
+def predict(env: str, numba: bool = True) -> dict:
+    """Microseconds of `predict` for one observation: two layers of 64, a Gaussian. numba: or NumPy alone."""
+    if not numba:
+        sys.modules['numba'] = None
+    from onpolicybaselines.common.policies import build_policy
+    made = gym.make(env)
+    return _one_by_one(build_policy(made, 'mlp', value_network='copy')(), made)
+
+
+def sb3_predict(env: str) -> dict:
+    """The same of SB3's PPO."""
+    sys.modules['tensorflow'] = None  # as in `_sb3`
+    import torch
+    from stable_baselines3 import PPO
+    torch.set_num_threads(1)
+    made = gym.make(env)
+    return _one_by_one(PPO('MlpPolicy', made, device='cpu'), made)
+
+
+def _one_by_one(model, env, steps=2000):
+    obs = [env.observation_space.sample() for _ in range(steps)]
+    for ob in obs[:100]:
+        model.predict(ob)
+    start = time.perf_counter()
+    for ob in obs:
+        model.predict(ob)
+    return {'microseconds': 1e6 * (time.perf_counter() - start) / steps}
+
+
 def _sb3_trpo(env):
     from sb3_contrib import TRPO
     return TRPO('MlpPolicy', gym.make(env), n_steps=1024, gamma=0.99, gae_lambda=0.98, target_kl=0.01, cg_max_steps=10,
@@ -314,7 +343,7 @@ def checkpoints(number: int = 5, **options) -> dict:
 
 MEASUREMENTS = {'raw': raw, 'trained': trained, 'sb3': sb3, 'sb3_ppo': sb3_ppo, 'acktr': acktr, 'a2c': a2c,
                 'ppo2': ppo2, 'mpi': mpi, 'atari_raw': atari_raw, 'atari': atari,
-                'checkpoints': checkpoints}
+                'checkpoints': checkpoints, 'predict': predict, 'sb3_predict': sb3_predict}
 
 
 def measure_here(what: str, pin: bool, **options) -> None:

@@ -233,7 +233,20 @@ def checkpoints(args: argparse.Namespace) -> None:
                     f'{r["share"]:.2%}') for case, r in medians.items()))
 
 
+def predict(args: argparse.Namespace) -> None:
+    """Microseconds of `predict` for one observation, of ours and of SB3's."""
+    record = Record(args, 'predict')
+    cases = {'with numba': {'what': 'predict'}, 'without numba': {'what': 'predict', 'numba': False},
+             "SB3's PPO": {'what': 'sb3_predict'}}
+    medians = record.measure_in_turn({case: {**options, 'env': 'Hopper-v5'} for case, options in cases.items()},
+                                     args.repeats)
+    slowest = medians["SB3's PPO"]['microseconds']
+    record.table(('predict of', 'µs', "times as fast as SB3's"),
+                 *((case, f'{r["microseconds"]:.0f}', f'{slowest / r["microseconds"]:.1f}')
+                   for case, r in medians.items()))
+
+
 REPORTS = {'speed': speed, 'startup': startup, 'profile': profile, 'acktr': acktr_profile, 'ranks': ranks, 'mpi': mpi,
-           'cost': cost, 'atari': atari, 'checkpoints': checkpoints}
+           'cost': cost, 'atari': atari, 'checkpoints': checkpoints, 'predict': predict}
 NEEDED = {'ranks': ('mpi4py',), 'mpi': ('mpi4py',), 'cost': ('matplotlib',), 'atari': ('ale_py', 'cv2'),
-          'checkpoints': ('ale_py', 'cv2')}  # packages
+          'checkpoints': ('ale_py', 'cv2'), 'predict': ('stable_baselines3',)}  # packages

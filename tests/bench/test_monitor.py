@@ -200,3 +200,21 @@ def test_compressed_files_are_read_alike(tmp_path):
         packed.write_bytes(damaged)
         with pytest.raises(LoadMonitorResultsError, match='0.monitor.csv.gz is not a monitor file'):
             load_results(str(tmp_path))
+
+
+def test_folders_and_files_by_path(tmp_path):
+    """As by text."""
+    from onpolicybaselines import results_plotter
+    from onpolicybaselines.common import plot_util
+    for path in (tmp_path / 'run', tmp_path / 'run' / 'folder'):
+        path.mkdir()
+        env = Monitor(gymnasium.make('CartPole-v1'), path)
+        run_episodes(env, 3)
+        env.close()
+        assert (path / 'monitor.csv').exists() and get_monitor_files(path) == [str(path / 'monitor.csv')]
+        assert load_results(path).equals(load_results(str(path)))
+    for folders in (tmp_path, [tmp_path]):
+        assert [r.dirname for r in plot_util.load_results(folders)] == [
+            r.dirname for r in plot_util.load_results(str(tmp_path))]
+        figure, _ = results_plotter.plot_results(folders)
+        assert figure.axes[0].lines

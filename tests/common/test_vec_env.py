@@ -534,13 +534,40 @@ def test_as_vec_env():
             as_vec_env(env)
 
 
-@pytest.mark.parametrize(('kind', 'mode'), [(SyncVectorEnv, 'NEXT_STEP'), (SyncVectorEnv, 'DISABLED'),
-                                            (functools.partial(AsyncVectorEnv, context='spawn'), 'NEXT_STEP')])
-def test_other_autoreset_modes_are_rejected(kind, mode):
-    vector = kind([functools.partial(gymnasium.make, 'CartPole-v1')], autoreset_mode=AutoresetMode[mode])
-    with pytest.raises(ValueError, match='autoreset mode %s, SAME_STEP is needed.*make_vec' % mode):
-        as_vec_env(vector)
-    vector.close()
+@pytest.mark.parametrize(('kind', 'mode'), [
+    (SyncVectorEnv, 'NEXT_STEP'), (SyncVectorEnv, 'DISABLED'), (AsyncVectorEnv, 'NEXT_STEP'),
+    (AsyncVectorEnv, 'DISABLED'), (functools.partial(AsyncVectorEnv, shared_memory=False), 'DISABLED'),
+    (lambda *args, **kwargs: RecordEpisodeStatistics(SyncVectorEnv(*args, **kwargs)), 'NEXT_STEP')])
+def test_every_autoreset_mode_gives_the_steps_of_same_step(kind, mode):
+    """Observations, rewards, ends and last observations; no step in which an action has no effect."""
+    def play(vector):
+        venv = as_vec_env(vector)
+        vector.reset(seed=3)
+        steps, rng = [venv.reset()], np.random.default_rng(0)
+        for _ in range(60):
+            obs, rews, dones, infos = venv.step(rng.integers(2, size=2))
+            last = [(i, info['terminal_observation'].tolist(), info['TimeLimit.truncated'])
+                    for i, info in enumerate(infos) if 'terminal_observation' in info]
+            steps.append((obs.tolist(), rews.tolist(), dones.tolist(), last))
+            assert len(last) == sum(dones) and not any('episode' in info for info in infos)
+        venv.close()
+        return steps
+
+    make = [functools.partial(gymnasium.make, 'CartPole-v1', max_episode_steps=n) for n in (12, 500)]
+    expected = play(SyncVectorEnv(make, autoreset_mode=AutoresetMode.SAME_STEP))
+    steps = play(kind(make, autoreset_mode=AutoresetMode[mode]))
+    np.testing.assert_array_equal(steps[0], expected[0])
+    assert steps[1:] == expected[1:] and sum(sum(dones) for _, _, dones, _ in expected[1:]) > 5
+
+
+def test_vector_environments_that_cannot_reset_some_are_rejected_in_a_line():
+    vectors = [gymnasium.make_vec('CartPole-v1', 2, vectorization_mode='vector_entry_point'),
+               AsyncVectorEnv([functools.partial(gymnasium.make, 'CartPole-v1')], shared_memory=False)]
+    for vector in vectors:
+        with pytest.raises(ValueError, match='autoreset mode NEXT_STEP and cannot reset single.*make_vec') as error:
+            as_vec_env(vector)
+        assert '\n' not in str(error.value)
+        vector.close()
 
 
 def test_vector_env_actions_are_clipped():

@@ -201,7 +201,7 @@ def batches_of(values):
 def test_every_epoch_visits_every_step_once():
     batches = []
     model = learn(model_fn=Recorder, noptepochs=3, nminibatches=4, total_timesteps=64,
-                  callback=lambda values, _: 'obs' in values and batches.append(batches_of(values)))
+                  callback=lambda values, _: batches.append(batches_of(values)) if 'obs' in values else None)
     assert len(model.calls) == 2 * 3 * 4
     orders = []
     for i, batch in enumerate(batches):
@@ -221,7 +221,7 @@ def test_every_epoch_visits_every_step_once():
 def test_recurrent_minibatches_are_whole_environments():
     batches = []
     model = learn(network='lstm', env=vec_env(n=4), model_fn=Recorder, noptepochs=2, nminibatches=2,
-                  callback=lambda values, _: 'obs' in values and batches.append(batches_of(values)))
+                  callback=lambda values, _: batches.append(batches_of(values)) if 'obs' in values else None)
     assert len(model.calls) == 2 * 2 * 2
     for i, batch in enumerate(batches):
         for epoch in range(2):

@@ -255,17 +255,6 @@ def test_a_wrapper_outside_of_vec_normalize_is_named():
         pi.predict(np.zeros(3))
 
 
-def test_stable_baselines3_evaluates_a_policy(tmp_path):
-    evaluation = pytest.importorskip('stable_baselines3.common.evaluation')
-    env = gym.make('CartPole-v1')
-    policy(env.observation_space, env.action_space).save(tmp_path / 'model.npz')
-    pi = onpolicybaselines.load(tmp_path / 'model.npz', seed=0)
-    env.reset(seed=0)
-    returns, lengths = evaluation.evaluate_policy(pi, env, 3, deterministic=False, warn=False,
-                                                  return_episode_rewards=True)
-    assert returns == lengths and min(lengths) > 5
-
-
 # ================================================================
 # SavedModel
 # ================================================================

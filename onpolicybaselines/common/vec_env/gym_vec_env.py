@@ -5,9 +5,9 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import iterate
-from gymnasium.wrappers.vector import DictInfoToList
+from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
 from onpolicybaselines.common.vec_env.dummy_vec_env import DummyVecEnv
 from onpolicybaselines.common.vec_env.steps import Obs, Step, check_observation, end_of_episode, seed_env
@@ -75,6 +75,8 @@ class GymVecEnv(VecEnv):
         last = copy.deepcopy(last)  # a VectorEnv may overwrite its arrays
         for i, ob in enumerate(iterate(self.venv.observation_space, last)):
             if dones[i]:
+                if _has_statistics(self.venv):  # which a reset with a mask begins anew for all
+                    infos[i].pop('episode', None)
                 infos[i] = {'final_info': infos[i], 'final_obs': ob}
         obs, _ = self.venv.reset(options={'reset_mask': np.asarray(dones, bool)})
         return obs
@@ -91,6 +93,15 @@ class GymVecEnv(VecEnv):
         """`obs` in arrays of its own: VectorEnv may overwrite its arrays in the next step. Raises EnvironmentFault."""
         check_observation(self.observation_space, obs, (self.num_envs,))
         return dict_to_obs(copy_obs_dict(obs_to_dict(obs)))
+
+
+def _has_statistics(venv):
+    """Whether a wrapper of the VectorEnv counts episodes."""
+    while isinstance(venv, VectorWrapper):
+        if isinstance(venv, RecordEpisodeStatistics):
+            return True
+        venv = venv.env
+    return False
 
 
 def _resets_some(venv, mode):
