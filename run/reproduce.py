@@ -48,6 +48,8 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None,
               file=sys.stderr)
     try:
         check_installed('matplotlib', 'pandas', 'rliable')
+        if not args.plot_only:
+            check_installed(*experiment.needs, extras='bench')
         failed = [] if args.plot_only else run_jobs(jobs, args.workers)
     except (UsageError, OSError) as e:  # OSError: a folder that cannot be written
         print(f'error: {e}', file=sys.stderr)

@@ -65,11 +65,12 @@ def print_lines(lines: Iterable[str]) -> None:
         sys.stdout = open(os.devnull, 'w')  # what the interpreter flushes at its end
 
 
-def check_installed(*packages: str) -> None:
-    """Raises UsageError, with the line that installs them, for packages that plots need, before hours of training."""
+def check_installed(*packages: str, extras: str = 'plots,figures') -> None:
+    """Raises UsageError, with the line that installs them, for packages that plots or runs need, before hours of
+    training."""
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise UsageError(f"{', '.join(missing)} is not installed: pip install 'onpolicybaselines[plots,figures]'")
+        raise UsageError(f"{', '.join(missing)} is not installed: pip install 'onpolicybaselines[{extras}]'")
 
 
 def parse_args(name: str, title: str, seeds: int, argv: Sequence[str] | None = None) -> argparse.Namespace:
