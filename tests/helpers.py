@@ -9,12 +9,12 @@ from onpolicybaselines.common.vec_env.vec_env import VecEnvWrapper
 NENV, NSTEPS = 3, 6  # of the runners
 
 
-def vec_env(env_id='CartPole-v1', n=4, seed=0):
+def vec_env(env_id='CartPole-v1', n=4, seed=0, wrap=lambda env: env):
     def make(i):
         env = gym.make(env_id)
         env.reset(seed=i)
         env.action_space.seed(i)
-        return env
+        return wrap(env)
     return DummyVecEnv([lambda i=i: make(seed + i) for i in range(n)])
 
 
