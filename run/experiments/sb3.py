@@ -25,8 +25,9 @@ PACKAGES = ('stable_baselines3', 'torch', 'gymnasium', 'mujoco', 'numpy')
 def ppo(make: Callable[[], gym.Env], seed: int) -> 'PPO':
     """The model, on one thread: batch, minibatches, epochs, networks, losses, normalisation as ppo2's.
 
-    Two things are as SB3 has them: what lies beyond a time limit is valued, and an update takes the step size of its
-    end, where ppo2 takes that of its beginning.
+    Four things are as SB3 has them: the value's loss lacks ppo2's factor 1/2, and where it is clipped that of the value
+    unclipped does not count; what lies beyond a time limit is valued; an update takes the step size of its end, where
+    ppo2 takes that of its beginning.
     """
     sys.modules.setdefault('tensorflow', None)  # tensorboard would load it, and torch's LLVM and its own clash
     import torch
