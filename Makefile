@@ -12,7 +12,7 @@ ACKTR ?=
 SCALE ?= 1
 SEEDS ?=
 J ?=
-FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7
+FIGURES := fig1 fig2 fig3 fig4 fig5 fig6 fig7 ppo
 
 .DEFAULT_GOAL := help
 .PHONY: help install train test test-slow lint parity diff docs bench repro $(FIGURES) figures readme clean
@@ -51,9 +51,12 @@ docs: install  ## the site, into docs/site/ (UPSTREAM, ACKTR as above: with the 
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/mkdocs.yml
 	$(if $(UPSTREAM),$(BIN)/python -m run.diff $(UPSTREAM) $(ACKTR) --out docs/site/diff)
 
-bench: install  ## speed of training against the simulator's and sb3-contrib's (WHAT="speed profile ...")
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+bench: .venv/.bench  ## speed of training against the simulator's and sb3-contrib's (WHAT="speed profile ...")
 	$(BIN)/python -m run.bench $(if $(WHAT),--what $(WHAT))
+
+.venv/.bench: .venv/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	touch $@
 
 repro: install  ## remake all figures of the paper (SCALE=0.1: a tenth of the steps; SCALE=smoke; SEEDS=2; J=4 runs at a time)
 	$(MAKE) --keep-going $(FIGURES)
@@ -65,6 +68,7 @@ fig4:  ## TRPO on the Humanoids of Roboschool
 fig5:  ## ACKTR on MuJoCo and Roboschool tasks
 fig6:  ## TRPO with trust regions of random size
 fig7:  ## flows of other sizes
+ppo: .venv/.bench  ## PPO2 with Gaussians and flows, and SB3's PPO
 $(FIGURES): install
 	$(BIN)/python -m run.$@ --scale $(SCALE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(J),-j $(J))
 

@@ -49,6 +49,8 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None,
               file=sys.stderr)
     try:
         need('matplotlib', 'pandas', 'rliable')
+        if not args.plot_only:
+            need(*experiment.needs)
         failed = [] if args.plot_only else run_jobs(jobs, args.workers)
     except (UsageError, OSError) as e:  # OSError: a folder that cannot be written
         print(f'error: {e}', file=sys.stderr)

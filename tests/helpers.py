@@ -9,12 +9,12 @@ from onpolicybaselines.common.vec_env.vec_env import VecEnvWrapper
 NENV, NSTEPS = 3, 6  # of the runners
 
 
-def vec_env(env_id='CartPole-v1', n=4, seed=0):
+def vec_env(env_id='CartPole-v1', n=4, seed=0, wrap=lambda env: env):
     def make(i):
         env = gym.make(env_id)
         env.reset(seed=i)
         env.action_space.seed(i)
-        return env
+        return wrap(env)
     return DummyVecEnv([lambda i=i: make(seed + i) for i in range(n)])
 
 
@@ -46,3 +46,15 @@ def seen_in(env, batch):
     starts = [np.zeros(NENV, bool), *(step[3] for step in env.steps)][batch * NSTEPS:(batch + 1) * NSTEPS]
     columns = [[step[i] for step in steps] for i in (0, 2, 3)]
     return [np.swapaxes(x, 0, 1) for x in (obs[:-1], *columns, starts)], obs[-1]
+
+
+def returns_of(model, env, steps):
+    """Returns of the episodes of a VecEnv that end within so many steps, with sampled actions."""
+    ob, state, done, sums, returns = env.reset(), None, np.zeros(env.num_envs, bool), np.zeros(env.num_envs), []
+    for _ in range(steps):
+        ac, _, state, _ = model.step(ob, S=state, M=done)
+        ob, rew, done, _ = env.step(ac)
+        sums += rew
+        returns.extend(sums[done])
+        sums[done] = 0
+    return np.array(returns)

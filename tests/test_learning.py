@@ -5,8 +5,11 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import returns_of, vec_env
 
 from onpolicybaselines import logger
+from onpolicybaselines.common.wrappers import RewardScaler
+from onpolicybaselines.ppo2 import ppo2
 from onpolicybaselines.trpo_mpi import defaults, losses, trpo_mpi
 from run.experiments.jobs import Job, run_jobs
 
@@ -73,3 +76,38 @@ def test_acktr_cont_keeps_a_flow_at_the_desired_kl(env, tmp_path):
     log, = logs_of(tmp_path, 300_000, (1,), '--alg=acktr_cont', f'--env={env}', '--policy=flow')
     assert np.isfinite(log).all(axis=None)
     assert log.KL[10:].between(0.002 / 3, 0.002 * 3).mean() >= 0.8
+
+
+CARTPOLE = {  # (options of `learn` and of the network, factor on rewards)
+    'mlp': (dict(nminibatches=1, value_network='copy'), 1.),
+    'lstm': (dict(nminibatches=2, nlstm=64), 0.05),  # or the clipped value follows too slowly, and policies get lost
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize('network', CARTPOLE)
+def test_ppo2_balances_the_pole(network):
+    """CartPole-v1 in 100,000 steps: mean return of some 100 episodes of the trained policy, of each of seeds 0 to 4."""
+    finals = [_balance(network, seed) for seed in range(5)]
+    print(network, finals)
+    assert min(finals) >= 475, finals
+
+
+def _balance(network, seed):
+    options, scale = CARTPOLE[network]
+    env = vec_env('CartPole-v1', 8, 100 * seed, lambda env: RewardScaler(env, scale))
+    with logger.scoped_configure(format_strs=[]):
+        model = ppo2.learn(network=network, env=env, total_timesteps=100_000, seed=seed, nsteps=32, noptepochs=20,
+                           gamma=0.98, lam=0.8, lr=1e-3, lrschedule='linear', clipschedule='linear', **options)
+    return returns_of(model, env, 6500).mean() / scale
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_ppo2_on_half_cheetah(tmp_path):
+    """The mean return of the last 100 episodes after 500,000 steps with the defaults, over seeds 0 to 4."""
+    logs = logs_of(tmp_path, 500_000, range(5), '--alg=ppo2', '--env=HalfCheetah-v5')
+    final = [log.eprewmean.iloc[-1] for log in logs]
+    print(final)
+    assert np.mean(final) > 1000, final

@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from run.reproduce import main
 
 ROOT = pathlib.Path(__file__).parents[1]
 FIGURES = {name: importlib.import_module(f'run.{name}').EXPERIMENT
-           for name in ('fig3', 'fig4', 'fig5', 'fig6', 'fig7', 'filter_update', 'why', 'baselines')}
+           for name in ('fig3', 'fig4', 'fig5', 'fig6', 'fig7', 'filter_update', 'why', 'baselines', 'ppo')}
 OPTIONS = ('--alg=trpo_mpi', '--env=Reacher-v5', '--timesteps_per_batch=256', '--seed=0')
 GAUSSIAN = (*OPTIONS, '--policy=gaussian')
 FLOW = (*OPTIONS, '--policy=flow', '--flow_layers=1')
@@ -214,6 +215,51 @@ runpy.run_module('mpi4py.futures', run_name='__main__', alter_sys=True)
     assert content(tmp_path / 'good') == content(pathlib.Path(finished.folder))
 
 
+OTHER_PROGRAM = """
+import os, sys
+
+def main(argv):
+    folder = argv[-1].removeprefix('--log_path=')
+    with open(folder + '/config.json', 'w') as fh:
+        fh.write('{"args": {"num_timesteps": 256}}')
+    for name in ('progress.csv', '0.monitor.csv'):
+        with open(os.path.join(folder, name), 'w') as fh:
+            fh.write('tensorflow' if 'tensorflow' in sys.modules else 'alone')
+"""
+
+
+def test_a_worker_has_one_program(tmp_path, monkeypatch, finished):
+    """TensorFlow and what another program needs are not in one process; and of that neither model nor checkpoints."""
+    (tmp_path / 'other_program.py').write_text(OTHER_PROGRAM)
+    monkeypatch.syspath_prepend(tmp_path)
+    other = Job(str(tmp_path / 'other'), 256, (), 'other_program')
+    ours = [Job(str(tmp_path / name), 256, GAUSSIAN) for name in '12']
+    assert not run_jobs([ours[0], other, ours[1]])
+    assert other.finished() and gzip.decompress((tmp_path / 'other' / '0.monitor.csv.gz').read_bytes()) == b'alone'
+    assert '-m other_program' in other.command
+    assert content(tmp_path / '2') == content(pathlib.Path(finished.folder))
+
+
+@pytest.mark.parametrize('name', ['TimestepsSoFar', 'misc/total_timesteps', 'total_timesteps', 'time/total_timesteps'])
+def test_steps_of_a_run_under_way(name, tmp_path):
+    """As the logs of TRPO, PPO2, A2C and SB3 call them."""
+    job = Job(str(tmp_path), 300, ())
+    assert job.steps_so_far() == 0
+    (tmp_path / 'progress.csv').write_text(f'fps,{name}\n7,128\n8,256\n')
+    assert job.steps_so_far() == 256
+
+
+def test_sb3_leaves_what_a_run_of_ours_does(tmp_path):
+    """In a process of its own; the readers of curves take it."""
+    pytest.importorskip('stable_baselines3')
+    folder = tmp_path / 'Hopper-v5' / 'sb3' / 'seed_0'
+    job = Job(str(folder), 2048, ('--env=Hopper-v5', '--seed=0'), 'run.experiments.sb3')
+    assert not run_jobs([job])
+    run, = curves.load(FIGURES['ppo'], str(tmp_path))['Hopper-v5']['sb3']
+    assert run.steps == 2048 and len(run.returns) > 20 and 0 < run.final() < 200
+    assert config(folder)['versions']['stable_baselines3']
+
+
 def test_launcher_without_futures_is_an_error(mpirun):
     result = mpirun(2, '''
 from run.experiments.jobs import make_pool
@@ -235,7 +281,7 @@ def test_smoke_has_every_task_and_method_once(name, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(experiment.tasks) * len(experiment.methods) * (2 if name == 'fig6' else 1)
     assert len({line.rpartition('--log_path=')[2] for line in lines}) == len(lines)
-    batches = {'--alg=trpo_mpi': 1024, '--alg=acktr_cont': 2500}
+    batches = {'--alg=trpo_mpi': 1024, '--alg=acktr_cont': 2500, '--alg=ppo2': 2048}
     assert all(f'--num_timesteps={experiment.smoke_steps}' in line for line in lines)
     alg, *_ = experiment.options or next(iter(experiment.methods.values())).options
     assert experiment.smoke_steps >= 2 * batches[alg]
@@ -435,6 +481,17 @@ def test_tables(folder):
     assert improvement[0] == ['', 'Reacher-v5', 'Hopper-v5', 'all']
     assert improvement[2] == ['flow over Gaussian', *['1.00 [1.00, 1.00]'] * 3]
     assert ['Hopper-v5', '25.0%', '25.0%'] in dropped
+
+
+def test_interquartile_means(tmp_path):
+    """Of one run its return, of two or three their mean, of five the three in the middle."""
+    experiment = FIGURES['ppo']
+    for name, height, number in (('gaussian', 100, 5), ('flow', 10, 3), ('sb3', 1, 1)):
+        for n in range(number):
+            write_run(experiment.folder(str(tmp_path), 'Ant-v5', name, n), np.full(30, height * 2. ** n), 50)
+    text = curves.tables(experiment, curves.load(experiment, str(tmp_path)))
+    low, high = re.search(r'\| Ant-v5 \| 467 \[(\d+), (\d+)\] \| 1 \| 23 \[10, 40\] \|', text).groups()
+    assert 100 <= int(low) < 300 and 1000 < int(high) <= 1600
 
 
 def write_runs(experiment, folder):

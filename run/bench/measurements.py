@@ -18,6 +18,7 @@ import onpolicybaselines.envs  # noqa: F401 (registers tasks)
 from onpolicybaselines.common.mpi_world import rank
 from onpolicybaselines.common.timing import timing
 from run.bench.messages import Messages
+from run.experiments.sb3 import ppo
 
 SKIP = 3  # updates before the measured ones
 WARM = {'a2c': 5, 'acktr': 13, 'ppo2': 1, 'trpo_mpi': 1}  # the same for games; K-FAC begins after 11
@@ -174,7 +175,7 @@ def sb3(env: str, updates: int = 10) -> dict:
 
 def sb3_ppo(env: str, updates: int = 10) -> dict:
     """Steps per second of SB3's PPO: batch, minibatches, epochs, networks, losses, normalisation as `ppo2`."""
-    return _sb3(2048, updates, lambda: _sb3_ppo(env))
+    return _sb3(2048, updates, lambda: ppo(functools.partial(gym.make, env), seed=0))
 
 
 def predict(env: str, numba: bool = True) -> dict:
@@ -211,15 +212,6 @@ def _sb3_trpo(env):
     return TRPO('MlpPolicy', gym.make(env), n_steps=1024, gamma=0.99, gae_lambda=0.98, target_kl=0.01, cg_max_steps=10,
                 cg_damping=0.1, sub_sampling_factor=5, n_critic_updates=5, batch_size=64, learning_rate=1e-3, seed=0,
                 policy_kwargs={'net_arch': [32, 32]}, device='cpu')
-
-
-def _sb3_ppo(env):
-    from stable_baselines3 import PPO
-    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-    return PPO('MlpPolicy', VecNormalize(DummyVecEnv([functools.partial(gym.make, env)])), n_steps=2048, batch_size=64,
-               n_epochs=10, gamma=0.99, gae_lambda=0.95, learning_rate=lambda f: 3e-4 * f, clip_range=0.2,
-               clip_range_vf=0.2, ent_coef=0., vf_coef=0.5, max_grad_norm=0.5, seed=0,
-               policy_kwargs={'net_arch': {'pi': [64, 64], 'vf': [64, 64]}}, device='cpu')
 
 
 def _sb3(batch, updates, make):

@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from onpolicybaselines.bench.benchmarks import get_benchmark
-from run.experiments.jobs import Job
+from run.experiments.jobs import PROGRAM, Job
 
 
 class Method(NamedTuple):
-    """A policy: its name in legends, the options that make it, and its line."""
+    """A policy: its name in legends, the options that make it, and its line; the program that they are options of."""
 
     label: str
     options: tuple[str, ...]
     color: str
     dashed: bool = False
+    program: str = PROGRAM
 
     def plus(self, option: str, label: str) -> 'Method':
         """The same with one more option, its line dashed."""
-        return Method(self.label + label, (*self.options, option), self.color, dashed=True)
+        return self._replace(label=self.label + label, options=(*self.options, option), dashed=True)
 
 
 GAUSSIAN = Method('Gaussian', ('--policy=gaussian',), '#1f77b4')
@@ -51,6 +52,8 @@ class Experiment:
     nth: name and options of the n-th run of a curve. panels: methods by subtitle, a row of panels each.
     plot: curves of means, curves of single runs, or final performance by quantile.
     comparisons: pairs (one, other) of methods: how probable is it that a run of one ends above one of the other?
+    interquartile: a table of interquartile means by task, too.
+    needs: packages without which its runs cannot be, of the extra `bench`.
     published: a file of others' curves of the same methods, with columns task, method, step, mean, low, high.
     """
 
@@ -65,6 +68,8 @@ class Experiment:
     plot: Literal['means', 'runs', 'quantiles'] = 'means'
     comparisons: tuple[tuple[str, str], ...] = (('flow', 'gaussian'),)
     published: str | None = None
+    interquartile: bool = False
+    needs: tuple[str, ...] = ()
     smoke_steps: int = 4096
     smoke_seeds: int = 1
 
@@ -75,7 +80,8 @@ class Experiment:
     def jobs(self, root: str, tasks: dict[str, int], methods: Sequence[str], seeds: int) -> list[Job]:
         """The runs below the folder `root`, first those of the first seed."""
         return [Job(self.folder(root, task, method, n), steps,
-                    (*self.options, f'--env={task}', *self.nth(n)[1], *self.methods[method].options))
+                    (*self.options, f'--env={task}', *self.nth(n)[1], *self.methods[method].options),
+                    self.methods[method].program)
                 for n in range(seeds) for task, steps in tasks.items() for method in methods]
 
     def steps(self, task: str, scale: str) -> int:

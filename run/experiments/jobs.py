@@ -1,11 +1,13 @@
 """Training runs as jobs: worker processes that train one run after another.
 
 A run is `python -m onpolicybaselines.run ...` into FOLDER/TASK/METHOD/seed_N; a worker calls the same function, so that
-TensorFlow is started once for many runs. Finished runs are skipped, interrupted ones begin again.
+TensorFlow is started once for many runs. Another program may take its place, with workers of its own. Finished runs are
+skipped, interrupted ones begin again.
 """
 import contextlib
 import gc
 import gzip
+import importlib
 import json
 import multiprocessing
 import os
@@ -32,8 +34,10 @@ from tqdm import tqdm
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import replacing
 
+PROGRAM = 'onpolicybaselines.run'
 ENVIRONMENT = {'OPENAI_LOG_FORMAT': 'csv', 'OMP_NUM_THREADS': '1'}
 LOGS = ('progress.csv', '0.monitor.csv')  # the last one, once compressed, marks a finished run
+STEPS = ('TimestepsSoFar', 'total_timesteps', 'misc/total_timesteps', 'time/total_timesteps')  # names in logs
 ERRORS = 'error.txt'
 OLD = '.old'  # ends the name of a folder whose run is being replaced by a longer one
 RUNS_PER_WORKER = 10  # TensorFlow keeps about 100 MB of each run of a flow, 5 MB of a Gaussian's
@@ -41,15 +45,19 @@ RUNS_PER_WORKER = 10  # TensorFlow keeps about 100 MB of each run of a flow, 5 M
 
 @dataclass(frozen=True)
 class Job:
-    """One run of `onpolicybaselines.run` with `options`, for `steps` time steps, in a folder of its own."""
+    """One run of `program` with `options`, for `steps` time steps, in a folder of its own.
+
+    The program is a module with a function `main` of its command line that leaves LOGS and config.json.
+    """
 
     folder: str
     steps: int
     options: tuple[str, ...]
+    program: str = PROGRAM
 
     @property
     def arguments(self) -> list[str]:
-        """The command line's words after `python -m onpolicybaselines.run`."""
+        """The command line's words after `python -m PROGRAM`."""
         return [*self.options, '--overwrite', f'--num_timesteps={self.steps}', f'--log_path={self.folder}']
 
     @property
@@ -59,7 +67,7 @@ class Job:
         logs = [self.path(name) for name in LOGS]
         remove, run, compress = map(shlex.join, (
             ['rm', '-f', *(f'{log}.gz' for log in logs)],
-            [sys.executable, '-m', 'onpolicybaselines.run', *self.arguments], ['gzip', '-n', *logs]))
+            [sys.executable, '-m', self.program, *self.arguments], ['gzip', '-n', *logs]))
         return f'{remove}; {settings} {run} && {compress}'
 
     def path(self, name: str) -> str:
@@ -87,8 +95,9 @@ class Job:
         try:
             with open(self.path(LOGS[0]), encoding='utf-8') as fh:
                 names, *_, last = (line.rstrip('\n').split(',') for line in fh)
-            return min(int(float(dict(zip(names, last, strict=True))['TimestepsSoFar'])), self.steps)
-        except (OSError, ValueError, LookupError, ArithmeticError):  # not there yet, or being written
+            logged = dict(zip(names, last, strict=True))
+            return min(int(float(next(logged[name] for name in STEPS if name in logged))), self.steps)
+        except (OSError, ValueError, LookupError, ArithmeticError, StopIteration):  # not there yet, or being written
             return 0
 
     def error(self) -> str:
@@ -117,18 +126,19 @@ def train(job: Job) -> bool:
 
 
 def _train(job):
-    from onpolicybaselines import logger, run
-    sys.argv = ['onpolicybaselines.run', *job.arguments]  # what config.json records
+    from onpolicybaselines import logger
+    sys.argv = [job.program, *job.arguments]  # what config.json records
     try:
         try:
-            run.main(sys.argv)
+            importlib.import_module(job.program).main(sys.argv)
         finally:
             logger.reset()
         for name in LOGS:
             _compress(job.path(name))
-        shutil.rmtree(job.path('checkpoints'))
-        if not any(option.startswith('--save_path') for option in job.options):
-            os.remove(job.path('model.npz'))
+        if job.program == PROGRAM:
+            shutil.rmtree(job.path('checkpoints'))
+            if not any(option.startswith('--save_path') for option in job.options):
+                os.remove(job.path('model.npz'))
     except SystemExit:  # has said why
         return False
     except Exception:
@@ -166,7 +176,8 @@ def _compress(path: str) -> None:
 
 
 class Worker:
-    """A process that trains run after run; another takes its place if it dies, and every RUNS_PER_WORKER runs.
+    """A process that trains run after run of one program; another takes its place if it dies, for a run of another
+    program, whose libraries need not agree with the first one's, and every RUNS_PER_WORKER runs.
 
     An executor of its own, so that a death is the failure of one run.
     """
@@ -174,12 +185,14 @@ class Worker:
     def __init__(self) -> None:
         self._executor: ProcessPoolExecutor | None = None
         self._runs = 0
+        self._program: str | None = None
 
     def train(self, job: Job) -> bool:
         """`train` in the process; to die counts as to fail."""
-        if self._runs == RUNS_PER_WORKER or not self._is_alive():
+        if self._runs == RUNS_PER_WORKER or job.program != self._program or not self._is_alive():
             self._renew()
         self._runs += 1
+        self._program = job.program
         try:
             return self._executor.submit(train, job).result()
         except BrokenExecutor:

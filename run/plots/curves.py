@@ -369,7 +369,7 @@ def tables(experiment: Experiment, runs: Runs) -> str:
              table(['task', 'steps', *labels],
                     [[task, f'{steps_of(methods):,}', *(_final(methods.get(name, [])) for name in names)]
                      for task, methods in runs.items()])]
-    for further in (_published, _improvement, _overall):
+    for further in (_published, _interquartile, _improvement, _overall):
         texts += further(experiment, runs)
     texts += _dropped(labels, names, runs)
     return '\n\n'.join(text.rstrip('\n') for text in texts) + '\n'
@@ -404,6 +404,23 @@ def _published(experiment, runs):
     return ['Mean return over the last tenth of the steps: here, mean ± standard error of the runs (their number); '
             'published, with the band drawn there, whose kind is not said.',
             table(['task', 'method', 'here', 'published'], rows)]
+
+
+def _interquartile(experiment, runs):
+    if not experiment.interquartile:
+        return []
+    names = methods_of(experiment, runs)
+    rows = [[task, *(_iqm_of([run.final() for run in methods.get(name, [])]) for name in names)]
+            for task, methods in runs.items()]
+    return [f'Final performance: interquartile mean of the runs, {INTERVAL}.',
+            table(['task', *(experiment.methods[name].label for name in names)], rows)]
+
+
+def _iqm_of(finals):
+    if len(finals) < 2:
+        return significant(finals[0], 4) if finals else '–'
+    (mean,), (low, high) = interval(iqm, np.reshape(finals, (-1, 1, 1)))
+    return f'{mean:.0f} [{low.item():.0f}, {high.item():.0f}]'
 
 
 def _improvement(experiment, runs):
