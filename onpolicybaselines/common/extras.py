@@ -8,7 +8,7 @@ from onpolicybaselines.common.errors import UsageError
 # by the name of the import: the extra of setup.py that brings it
 EXTRAS = {'matplotlib': 'plots', 'pandas': 'plots', 'rliable': 'figures', 'imageio': 'video', 'imageio_ffmpeg': 'video',
           'pygame': 'video', 'ale_py': 'atari', 'cv2': 'atari', 'numba': 'fast', 'mpi4py': 'mpi', 'wandb': 'track',
-          'pygments': 'diff'}
+          'pygments': 'diff', 'stable_baselines3': 'bench', 'sb3_contrib': 'bench'}
 
 
 class NotInstalled(UsageError, ImportError):  # noqa: N818
