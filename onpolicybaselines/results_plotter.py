@@ -90,7 +90,7 @@ def plot_results(dirs: str | os.PathLike | Sequence[str | os.PathLike], num_time
     dirs = [osp.abspath(osp.expanduser(dir)) for dir in ([dirs] if isinstance(dirs, (str, os.PathLike)) else dirs)]
     results = plotting.with_episodes(plot_util.load_results(dirs, enable_progress=False), num_timesteps)
     if not results:
-        raise UsageError(f'no monitor.csv with two episodes or more at or below {", ".join(dirs)}')
+        raise UsageError(f'no monitor.csv with two episodes or more at or below {", ".join(map(str, dirs))}')
     if group_fn is None:
         root = osp.commonpath([osp.dirname(r.dirname) for r in results])
         kinds = plotting.kinds_of(results, root)

@@ -190,8 +190,8 @@ class ResultsWriter(object):
 
 def get_monitor_files(dir: str | os.PathLike) -> list[str]:
     """The monitor files directly in `dir`, sorted; also compressed ones, `*monitor.csv.gz`, but no file twice."""
-    plain = glob(osp.join(escape(dir), '*' + Monitor.EXT))
-    packed = glob(osp.join(escape(dir), f'*{Monitor.EXT}.gz'))
+    plain = glob(osp.join(escape(os.fspath(dir)), '*' + Monitor.EXT))
+    packed = glob(osp.join(escape(os.fspath(dir)), f'*{Monitor.EXT}.gz'))
     return sorted(plain + [name for name in packed if name.removesuffix('.gz') not in plain])
 
 

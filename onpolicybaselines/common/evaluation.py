@@ -54,7 +54,7 @@ def evaluate_policy(model: Any, env: gym.Env | gym.vector.VectorEnv | VecEnv, n_
                 episode_lengths.append(int(info['episode']['l']))
                 episode_counts[i] += 1
         if render:
-            env.render(env.render_mode)
+            env.render(env.render_mode or 'human')
     mean_reward = float(np.mean(episode_rewards))
     if reward_threshold is not None and not mean_reward > reward_threshold:
         raise UsageError(f'the mean return {mean_reward:.2f} is not above {reward_threshold:.2f}')
@@ -107,7 +107,7 @@ def in_words(result: Mapping[str, Any]) -> str:
 @contextlib.contextmanager
 def kept_generators() -> Iterator[None]:
     """Within, what draws from the generators of numpy and of `random` that belong to nobody leaves no trace."""
-    generators = np.random.mtrand._rand, random._inst
+    generators: list[Any] = [np.random.mtrand._rand, random._inst]
     states = [generator_state(generator) for generator in generators]
     try:
         yield

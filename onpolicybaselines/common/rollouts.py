@@ -66,7 +66,7 @@ class Episodes:
         self.ep_ret = np.zeros(nenv)
         self.ep_len = np.zeros(nenv, int)
 
-    def note(self, rewards: np.ndarray, dones: Sequence, infos: Sequence[dict]) -> None:
+    def note(self, rewards: np.ndarray, dones: Sequence | np.ndarray, infos: Sequence[dict]) -> None:
         """Take in a step; an episode that ended has {'r': return, 'l': length} as `info['episode']` from now on.
 
         Where a `Monitor` inside wrote it, it stays: that knows the raw return.

@@ -23,7 +23,7 @@ def write_saved_model(path: str | os.PathLike, act: Callable, observation_space:
 
     state_size: n of a policy with a memory, else None; variables: all that `act` reads. Raises OSError.
     """
-    inputs = [tf.TensorSpec([None, *observation_space.shape], observation_space.dtype, 'observation')]
+    inputs = [tf.TensorSpec([None, *(observation_space.shape or ())], observation_space.dtype, 'observation')]
     state = [] if state_size is None else [tf.TensorSpec([None, state_size], tf.float32, 'state'),
                                            tf.TensorSpec([None], tf.float32, 'episode_start')]
 

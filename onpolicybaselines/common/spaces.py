@@ -44,8 +44,8 @@ def space_from_json(space: Mapping[str, Any]) -> spaces.Space:
     match space['type']:
         case 'Box':
             dtype, shape = np.dtype(space['dtype']), tuple(space['shape'])
-            return spaces.Box(*(np.broadcast_to(_array(space[name], dtype, shape), shape) for name in ('low', 'high')),
-                              dtype=dtype)
+            low, high = (np.broadcast_to(_array(space[name], dtype, shape), shape) for name in ('low', 'high'))
+            return spaces.Box(low, high, dtype=dtype)
         case 'Discrete':
             return spaces.Discrete(space['n'], start=space['start'], dtype=np.dtype(space['dtype']).type)
         case 'MultiDiscrete':
