@@ -58,11 +58,12 @@ def wandb(monkeypatch):
 def test_weights_and_biases_offline(run_of, monkeypatch, wandb):
     monkeypatch.setenv('WANDB_MODE', 'offline')
     folder = run_of('--track')
+    assert wandb.run is None
+    wandb.teardown()  # whose process may not have written all yet
     record, = (folder / 'wandb').glob('offline-run-*/*.wandb')
     rows, config = read_wandb(record)
     assert [(row['_step'], row['eprewmean']) for row in rows] == [(100, 10), (200, 20)] and 'text' not in rows[0]
     assert config['lr'] == 1e-3 and config['env'] == 'CartPole-v1' and config['convs'] == [[1, 2, 3]]
-    assert wandb.run is None
 
 
 def read_wandb(path):
