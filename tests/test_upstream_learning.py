@@ -92,8 +92,9 @@ def test_identity_of_expressive_policies(alg, policy):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize('alg', CARTPOLE)
 def test_cartpole(alg):
-    """Measured, seeds 0 to 4: a2c 127 to 178, acktr 109 to 187, trpo_mpi 171 to 197. PPO2, which has 14 updates here: 87,
-    92, 99.8, 112, 97, so four seeds in five fail; of it the mean of the five is asked for, four fifths of upstream's.
+    """Measured, seeds 0 to 4: a2c 127 to 178, acktr 109 to 187, trpo_mpi 171 to 197. PPO2, which has 14 updates here:
+    87, 92, 99.8, 112, 97, so four seeds in five fail; of it the mean of the five is asked for, four fifths of
+    upstream's.
     """
     means = [cartpole(alg, seed) for seed in SEEDS]
     assert np.mean(means) > 80 if alg == 'ppo2' else min(means) > 100, means
