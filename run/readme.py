@@ -194,6 +194,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     'ranks': ranks, 'mpi': mpi, 'games': atari, 'checkpoints': checkpoints, 'predict': predict, 'parity': parity,
     'figure 1': fig1, 'figure 2, bandits': bandits, 'figure 2, ants': ants,
     'figure 3': functools.partial(finals, 'fig3'), 'figure 3, probabilities': fig3_probabilities,
+    'ppo': lambda: _experiment('ppo')[1].cells(_signed),
     'the start': lambda: _experiment('why')[0].without('steps').cells(_signed), 'observation filter': functools.partial(
         finals, 'filter_update', 'Gaussian', 'Gaussian, filter after', 'flow, Gauss–Newton',
         'flow, Gauss–Newton, filter after', folder='fig3'),

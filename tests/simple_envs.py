@@ -32,7 +32,7 @@ class IdentityEnv(gym.Env):
 
 
 class FixedSequenceEnv(gym.Env):
-    """Nothing is observed; reward 1 for the action, of ten, that is next in the sequence that upstream draws."""
+    """Nothing is observed; reward 1 for the action, of ten, that is the next of upstream's sequence."""
 
     sequence = (5, 0, 3, 3, 7)
 
