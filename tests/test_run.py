@@ -120,9 +120,10 @@ FLAGS = [
     ('flow_base_logstd', -1, {'policy': 'flow', 'flow_layers': 1}),
 ]
 # tested elsewhere: what they do is not in the parameters, or needs several ranks
-OTHERS = {'eval_interval', 'eval_episodes', 'save_best', 'help', 'alg', 'network', 'save_path', 'load_path', 'log_path', 'play', 'play_episodes', 'deterministic',
+OTHERS = {'help', 'alg', 'network', 'save_path', 'load_path', 'log_path', 'play', 'play_episodes', 'deterministic',
           'rank_timeout', 'save_video_interval', 'save_video_length', 'check_every', 'xla', 'native', 'resume',
-          'overwrite', 'checkpoint_interval', 'config', 'progress', 'track'}
+          'overwrite', 'checkpoint_interval', 'config', 'progress', 'track', 'eval_interval', 'eval_episodes',
+          'save_best'}
 
 
 @pytest.mark.parametrize('flag, value, under', FLAGS, ids=[f'{flag}={value}' for flag, value, _ in FLAGS])
