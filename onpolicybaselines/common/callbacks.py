@@ -7,6 +7,7 @@ the same ones.
     trpo_mpi.learn(..., callback=CallbackList(EvalCallback(gym.make('Hopper-v5'), 10_000, best_path='best.npz'),
                                               StopAtReturn(3000)))
 """
+import abc
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -54,7 +55,7 @@ class CallbackList:
             self.callbacks[int(i)].set_state(part)
 
 
-class Every:
+class Every(abc.ABC):
     """Once in `interval` time steps: calls `act`, with the locals of `learn`, after the first update in which so many
     have passed since the last time."""
 
@@ -70,9 +71,9 @@ class Every:
         self.due = (steps // self.interval + 1) * self.interval
         return self.act(values)
 
+    @abc.abstractmethod
     def act(self, values: Mapping[str, Any]) -> bool | None:
         """What is to be done; False stops training."""
-        raise NotImplementedError
 
     def state(self) -> State:
         """When it is due."""

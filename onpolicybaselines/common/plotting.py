@@ -29,7 +29,7 @@ except ImportError:
 # what axes show, by the names they have on the command line
 X_LABELS = {'timesteps': 'Environment timesteps', 'episodes': 'Episodes', 'walltime_hrs': 'Wall time (hours)'}
 Y_LABELS = {'reward': 'Episode return', 'timesteps': 'Episode length (timesteps)'}
-MIN_RUNS = 3  # of a band around their mean
+MIN_RUNS = 3  # of a band around their mean, or of an interval
 # of the arguments of a run, what has an effect on its numbers
 ARGS = ('num_env', 'reward_scale')
 # and of the keywords, what has none

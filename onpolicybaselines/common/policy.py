@@ -345,12 +345,18 @@ def describe(**arguments) -> dict[str, Any]:
     return {name: jsonable(value) for name, value in arguments.items()}
 
 
+def spec_of(path: str | os.PathLike, meta: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How the policy in a file was asked for. Raises UsageError for a file that does not say."""
+    spec = meta.get('spec')
+    if not isinstance(spec, Mapping):
+        raise UsageError(f'{os.fspath(path)!r} does not say which policy it is of')
+    return spec
+
+
 def check_spec(path: str | os.PathLike, meta: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
     """Raise UsageError if the model in a file was asked for otherwise than by `spec`, so that the same variables would
     be another function, by another activation, say. Functions of a user's cannot be told apart."""
-    path, there = os.fspath(path), meta.get('spec')
-    if not isinstance(there, Mapping):
-        raise UsageError(f'{path!r} does not say which policy it is of')
+    path, there = os.fspath(path), spec_of(path, meta)
     here, there = ({**_defaults(spec), **{name: value for name, value in spec.items() if value is not None}}
                    for spec in (spec, there))
     name = first_difference(here, there)

@@ -8,6 +8,7 @@ import numpy as np
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import read_arrays
 from onpolicybaselines.common.policies import PolicyWithValue, build_policy
+from onpolicybaselines.common.policy import spec_of
 from onpolicybaselines.common.spaces import space_from_json
 from onpolicybaselines.common.vec_env.statistics import NoEnv, restored
 
@@ -43,9 +44,7 @@ def _maker(kind):
 
 def _check_functions(path, meta, functions):
     """`functions`, which must be those that the file lacks."""
-    spec = meta.get('spec')
-    if not isinstance(spec, Mapping):
-        raise UsageError(f'{str(path)!r} does not say which policy it is of')
+    spec = spec_of(path, meta)
     missing = [name for name, value in spec.items() if value == 'custom' and name not in functions]
     if missing:
         given = ', '.join(f'{name}=...' for name in missing)

@@ -12,6 +12,7 @@ import numpy as np
 
 from onpolicybaselines import logger
 from onpolicybaselines.common.extras import need
+from onpolicybaselines.common.prediction import policy_of
 from onpolicybaselines.common.rollouts import Episodes
 from onpolicybaselines.common.vec_env import VecEnv
 from onpolicybaselines.common.vec_env.statistics import freeze
@@ -65,7 +66,7 @@ def play(model: Any, args: argparse.Namespace, build_env: Callable[[argparse.Nam
     returns = []
     with (logger.scoped_configure(osp.join(logger.get_dir(), 'play'), ['stdout']), _summary(args, returns),
           contextlib.closing(film(build_env(args), args)) as env):
-        freeze(env, getattr(getattr(model, 'pi', model), 'normalizer', None))
+        freeze(env, getattr(policy_of(model), 'normalizer', None))
         obs = env.reset()
         state, dones, episodes = None, np.zeros(1), Episodes(1)
         while not args.play_episodes or len(returns) < args.play_episodes:

@@ -71,7 +71,6 @@ class Progress(logger.KVWriter):
         self._start = self._last = time.monotonic()
         self._points: deque[tuple[float, int]] = deque()  # (time, steps) of updates
         self._shown = (0, math.nan)
-        self._first: tuple[float, int] | None = None  # when the first update was done, and its steps
         self._is_paced = False
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
@@ -95,23 +94,26 @@ class Progress(logger.KVWriter):
         self._points.append((now, done))
         while self._points[0][0] < now - self._window and len(self._points) > 2:
             self._points.popleft()
-        self._say_if_long(done)
+        self._say_if_long()
         if self._is_bar:
             self._draw(done, mean_return)
         elif self._is_due(done):
             self._last = now
             print(self._line(done, mean_return), file=self._file, flush=True)
 
-    def _say_if_long(self, done):
+    def _say_if_long(self):
         """One line, as soon as there are two updates to tell their pace from, without what comes before the first."""
-        if self._first is None:
-            self._first = time.monotonic(), done
-        elif done > self._first[1] and not self._is_paced:
+        rate = self._rate()
+        if rate is not None and not self._is_paced:
             self._is_paced = True
-            then, before = self._first
-            days = (self._total - done) * (time.monotonic() - then) / (done - before) / DAY
+            days = (self._total - self._shown[0]) / rate / DAY
             if days > LONG:
                 logger.warn(f'At the pace of the first updates this run ends in {days:.3g} days')
+
+    def _rate(self):
+        """Steps per second between the updates of the window; None while there is but one."""
+        (start, first), (now, last) = self._points[0], self._points[-1]
+        return None if last == first or now == start else (last - first) / (now - start)
 
     def _draw(self, done, mean_return):
         is_new = self._bar is None
@@ -131,10 +133,9 @@ class Progress(logger.KVWriter):
         return f'{done}{share}, {self._speed(done)}, EpRewMean {mean_return:.4g}'
 
     def _speed(self, done):
-        (start, first), (now, last) = self._points[0], self._points[-1]
-        if last == first or now == start:
-            return f'the first update took {now - self._start:.0f} s'
-        rate = (last - first) / (now - start)
+        rate = self._rate()
+        if rate is None:
+            return f'the first update took {self._points[-1][0] - self._start:.0f} s'
         if not self._total:
             return f'{rate:.0f} steps/s'
         days, seconds = divmod((self._total - done) / rate, DAY)

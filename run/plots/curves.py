@@ -21,6 +21,7 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from onpolicybaselines.bench import monitor
 from onpolicybaselines.common.files import replacing
+from onpolicybaselines.common.plotting import MIN_RUNS
 from onpolicybaselines.logger import read_csv
 from run.experiments.experiment import Experiment
 from run.experiments.jobs import LOGS, Job
@@ -31,7 +32,6 @@ EPISODES = 100  # the last ones are the final performance
 WINDOW = 0.02   # of the steps: what a point of a curve averages over
 POINTS = 200    # of a curve
 REPS = 2000     # of a bootstrap
-MIN_RUNS = 3    # of an interval
 SUITES = {'rllab': 'L', 'roboschool': 'R'}
 SMOOTHING = f'Each point is the mean return of the episodes that ended in the last {WINDOW:.0%} of the steps'
 STYLE = {'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True, 'grid.alpha': 0.25,
