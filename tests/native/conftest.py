@@ -63,7 +63,7 @@ def same_counters(theirs, ours):
                      'checked_data_reuse'):
             assert their.has_wrapper_attr(name) == our.has_wrapper_attr(name)
             if our.has_wrapper_attr(name):
-                np.testing.assert_equal(our.get_wrapper_attr(name), their.get_wrapper_attr(name), name)
+                assert np.array_equal(our.get_wrapper_attr(name), their.get_wrapper_attr(name), equal_nan=True), name
         assert their.unwrapped.data.time == our.unwrapped.data.time
 
 
