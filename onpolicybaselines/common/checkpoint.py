@@ -10,7 +10,6 @@ import glob
 import hashlib
 import json
 import os
-import random
 import re
 import signal
 import threading
@@ -27,7 +26,15 @@ from onpolicybaselines.common.errors import Interrupted, UsageError
 from onpolicybaselines.common.files import TEMPORARY, read_arrays, write_arrays
 from onpolicybaselines.common.log_files import cut_file, kept_logs
 from onpolicybaselines.common.mpi_world import allgather, allmax, get_comm, rank, size
-from onpolicybaselines.common.state import State, Stateful, flatten, generator_state, set_generator_state, unflatten
+from onpolicybaselines.common.state import (
+    State,
+    Stateful,
+    flatten,
+    generator_state,
+    global_generators,
+    set_generator_state,
+    unflatten,
+)
 from onpolicybaselines.common.vec_env import VecEnv
 
 FOLDER = 'checkpoints'
@@ -248,14 +255,14 @@ def _from_json(value):
 def _global_state():
     """Of the generators that belong to nobody; TensorFlow's operations that draw by themselves hide theirs."""
     import tensorflow as tf
-    return {'numpy': generator_state(np.random.mtrand._rand), 'python': generator_state(random._inst),
+    return {**{name: generator_state(generator) for name, generator in global_generators().items()},
             'tensorflow': tf.random.get_global_generator().state.numpy()}
 
 
 def _set_global_state(state):
     import tensorflow as tf
-    set_generator_state(random._inst, state['python'])
-    set_generator_state(np.random.mtrand._rand, state['numpy'])
+    for name, generator in global_generators().items():
+        set_generator_state(generator, state[name])
     tf.random.get_global_generator().reset(state['tensorflow'])
 
 

@@ -1,7 +1,6 @@
 """How good a policy is: the returns of whole episodes that it does not learn from."""
 import contextlib
 import functools
-import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import tensorflow_probability as tfp
 from onpolicybaselines import logger
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.rollouts import Episodes
-from onpolicybaselines.common.state import generator_state, set_generator_state
+from onpolicybaselines.common.state import generator_state, global_generators, set_generator_state
 from onpolicybaselines.common.vec_env import VecEnv, VecNormalize, as_vec_env
 
 
@@ -107,7 +106,7 @@ def in_words(result: Mapping[str, Any]) -> str:
 @contextlib.contextmanager
 def kept_generators() -> Iterator[None]:
     """Within, what draws from the generators of numpy and of `random` that belong to nobody leaves no trace."""
-    generators: list[Any] = [np.random.mtrand._rand, random._inst]
+    generators = global_generators().values()
     states = [generator_state(generator) for generator in generators]
     try:
         yield

@@ -52,6 +52,11 @@ def set_generator_state(generator: Generator, state: Mapping[str, Any]) -> None:
         generator.bit_generator.state = dict(state)
 
 
+def global_generators() -> dict[str, Generator]:
+    """The generators of numpy and of `random` that belong to nobody."""
+    return {'numpy': np.random.mtrand._rand, 'python': random._inst}
+
+
 def flatten(state: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], State]:
     """(arrays by path, the rest for JSON) of a state; `unflatten` puts them together again.
 
