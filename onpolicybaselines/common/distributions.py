@@ -17,7 +17,7 @@ from onpolicybaselines.common import flows
 from onpolicybaselines.common.action_spaces import check_action_space
 from onpolicybaselines.common.compiled import concat
 from onpolicybaselines.common.errors import UsageError
-from onpolicybaselines.common.keywords import Components, Finite, NonNegative, Normalized, Pairs, check_ranges
+from onpolicybaselines.common.keywords import Components, LogStd, NonNegative, Normalized, Pairs, check_ranges
 from onpolicybaselines.common.sampling import (
     NoClosedForms,
     NoisePdType,
@@ -146,7 +146,7 @@ class DiagGaussianPdType(PdType):
 
     Raises UsageError for values out of range, and for fixed_logstd with state_dependent_std.
     """
-    def __init__(self, size: int, fixed_logstd: bool = False, init_logstd: Finite[float] = 0.0,
+    def __init__(self, size: int, fixed_logstd: bool = False, init_logstd: LogStd[float] = 0.0,
                  state_dependent_std: bool = False):
         check_ranges(DiagGaussianPdType.__init__, locals())
         if fixed_logstd and state_dependent_std:
@@ -343,7 +343,7 @@ class GaussianMixturePdType(PdType):
     """
 
     def __init__(self, size: int, gmm_components: Components = 2,
-                 gmm_log_prob: Literal['mixture', 'released'] = 'mixture', init_logstd: Finite[float] = 0.0):
+                 gmm_log_prob: Literal['mixture', 'released'] = 'mixture', init_logstd: LogStd[float] = 0.0):
         check_ranges(GaussianMixturePdType.__init__, locals())
         self.size = size
         self.gmm_components = gmm_components
@@ -406,7 +406,7 @@ class NormalizingFlowPdType(PdType):
 
     def __init__(self, size: int, flow_layers: Pairs = 4, flow_units: Normalized = 3,
                  flow_eps: NonNegative[float] = 1e-12, flow_state_net: Literal['mlp', 'network'] = 'mlp',
-                 flow_state_units: Normalized = 64, flow_base_logstd: Finite[float] = 0.0):
+                 flow_state_units: Normalized = 64, flow_base_logstd: LogStd[float] = 0.0):
         check_ranges(NormalizingFlowPdType.__init__, locals())
         self.size = size
         self.flow_layers = flow_layers

@@ -13,11 +13,13 @@ from onpolicybaselines.logger import get_rank_without_mpi_import
 
 
 def one_line_errors(make: Callable) -> Callable:
-    """Decorator: what is wrong with an environment is a UsageError."""
+    """Decorator: what is wrong with an environment is a UsageError, but for what it does against the rules."""
     @functools.wraps(make)
     def checked(*args, **kwargs):
         try:
             return make(*args, **kwargs)
+        except EnvironmentFault:
+            raise
         except (gym.error.Error, ImportError, ValueError, TypeError, RuntimeError, AttributeError) as e:
             raise UsageError(' '.join(str(e).split())) from e
     return checked

@@ -26,6 +26,10 @@ GIVEN = {
     'four': (np.zeros(3), 0., False, {}),
     'nothing': None,
     'reward None': (np.zeros(3), None, False, False, {}),
+    'terminated None': (np.zeros(3), 0., None, False, {}),
+    'truncated a word': (np.zeros(3), 0., False, 'no', {}),
+    'terminated of two': (np.zeros(3), 0., np.zeros(2, bool), False, {}),
+    'info None': (np.zeros(3), 0., False, False, None),
 }
 
 
@@ -86,7 +90,7 @@ def test_a_process_names_them_too():
 
 
 @pytest.mark.parametrize(('space', 'inside', 'outside'), [
-    (spaces.Discrete(4), [0, 3, np.int64(3), np.array(2)], [4, -1, 2**40, np.int8(-1)]),
+    (spaces.Discrete(4), [0, 3, np.int64(3), np.array(2)], [4, -1, 2**40, np.int8(-1), 1.5, np.nan]),
     (spaces.Discrete(3, start=5), [5, 7], [4, 8, 0]),
     (spaces.MultiDiscrete([2, 3]), [[1, 2], np.array([0, 0])], [[2, 0], [0, 3], [-1, 0]])])
 def test_observations_outside_of_discrete_spaces_are_named(space, inside, outside):
@@ -99,6 +103,12 @@ def test_observations_outside_of_discrete_spaces_are_named(space, inside, outsid
                                     autoreset_mode=AutoresetMode.SAME_STEP))
     with pytest.raises(EnvironmentFault, match='outside of'):
         venv.reset()
+
+
+@pytest.mark.parametrize('space', [spaces.Text(3), spaces.Sequence(BOX)])
+def test_observations_that_are_no_arrays_are_refused(space):
+    with pytest.raises(ValueError, match='observations must be arrays'):
+        DummyVecEnv([functools.partial(Given, None, space, first='abc')])
 
 
 def test_parts_are_checked():

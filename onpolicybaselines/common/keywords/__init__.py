@@ -7,6 +7,7 @@ from onpolicybaselines.common.keywords.ranges import (
     Finite,
     Fraction,
     Layers,
+    LogStd,
     NonNegative,
     Normalized,
     Pairs,
@@ -30,6 +31,6 @@ from onpolicybaselines.common.keywords.values import (
 )
 
 __all__ = ['check_choice', 'nearest', 'constant', 'declared', 'registered', 'table', 'Components', 'Count', 'Finite',
-           'Fraction', 'Layers', 'NonNegative', 'Normalized', 'Pairs', 'Passes', 'Positive', 'Range', 'Repeats',
-           'Total', 'Width', 'check_ranges', 'fits', 'keywords_of', 'sentences', 'split_keywords', 'describe',
-           'first_difference', 'is_expressible', 'is_switch', 'parse_int', 'parse_value']
+           'Fraction', 'Layers', 'LogStd', 'NonNegative', 'Normalized', 'Pairs', 'Passes', 'Positive', 'Range',
+           'Repeats', 'Total', 'Width', 'check_ranges', 'fits', 'keywords_of', 'sentences', 'split_keywords',
+           'describe', 'first_difference', 'is_expressible', 'is_switch', 'parse_int', 'parse_value']

@@ -33,6 +33,7 @@ MAX = sys.float_info.max
 Positive = Annotated[T, Range('be positive, and finite', 0, including=False, high=MAX)]
 NonNegative = Annotated[T, Range('not be negative, nor infinite', 0, high=MAX)]
 Finite = Annotated[T, Range('be finite', -math.inf, including=False, high=MAX)]
+LogStd = Annotated[T, Range('lie between -20 and 20', -20, high=20)]  # float32 has exp(-2 * 20)
 Fraction = Annotated[float, Range('lie between 0 and 1', 0, high=1)]
 # beyond these limits a run would not end, or not fit into memory
 Count = Annotated[int, Range('be positive, and at most 1e9', 1, high=1e9)]

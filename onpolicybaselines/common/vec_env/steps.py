@@ -22,10 +22,19 @@ def step_of(env: gymnasium.Env, action: Any) -> tuple[Any, float, bool, bool, di
     try:
         ob, rew, terminated, truncated, info = env.step(action)
         rew = float(rew)
+        _check_rest(terminated, truncated, info)
     except (ValueError, TypeError, AssertionError, gymnasium.error.Error) as e:
         raise _fault(env, 'step', 'observation, reward, terminated, truncated, info', e) from e
     check_observation(env.observation_space, ob)
     return ob, rew, terminated, truncated, info
+
+
+def _check_rest(terminated, truncated, info):
+    for name, flag in (('terminated', terminated), ('truncated', truncated)):
+        if np.shape(flag) or np.asarray(flag).dtype.kind not in 'biuf':
+            raise TypeError(f'{name} is {_one_line(flag)}')
+    if not isinstance(info, dict):
+        raise TypeError(f'info is {_one_line(info)}')
 
 
 def reset_of(env: gymnasium.Env, **kwargs: Any) -> tuple[Any, dict]:
@@ -59,11 +68,13 @@ def _fault(env, method, results, error):
 
 def check_observation(space: gymnasium.Space, ob: Any, batch: tuple[int, ...] = ()) -> None:
     """Raise EnvironmentFault for an observation, or a batch of so many, of another shape than its space, which is no
-    numbers, or beyond the ends of a Discrete or MultiDiscrete space."""
+    numbers, or none of a Discrete or MultiDiscrete space; spaces without a shape are refused elsewhere."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
         for key, part in parts:
             check_observation(part, _part(ob, key), batch)
+        return
+    if space.shape is None:
         return
     try:
         array = np.asarray(ob)
@@ -78,7 +89,7 @@ def check_observation(space: gymnasium.Space, ob: Any, batch: tuple[int, ...] = 
         low, high = space.start, space.start + space.nvec
     else:
         return
-    if (array < low).any() or (array >= high).any():
+    if not ((array >= low) & (array < high) & (array % 1 == 0)).all():
         raise EnvironmentFault(f'the observation {_one_line(array)} is outside of {_one_line(space)}')
 
 
