@@ -50,6 +50,8 @@ def test_python(page, tmp_path, environ):
     result = subprocess.run([sys.executable, script], cwd=tmp_path, env=environ, capture_output=True, text=True,
                             timeout=300)
     assert result.returncode == 0, result.stderr
+    if page.name == 'README.md':
+        assert all((tmp_path / name).exists() for name in ('model.npz', 'best.npz', 'saved_model'))
 
 
 @pytest.mark.slow  # a minute for a page

@@ -2,12 +2,10 @@
 import doctest
 import importlib
 import inspect
-import os
 import pathlib
 import pkgutil
 import re
 import subprocess
-import sys
 
 import pytest
 
@@ -102,14 +100,3 @@ def test_make_help_lists_every_target():
     figures = re.search(r'^FIGURES := (.*)$', makefile, re.M).group(1)
     phony = re.search(r'^\.PHONY: (.*)$', makefile, re.M).group(1).replace('$(FIGURES)', figures).split()
     assert set(re.findall(r'^  make ([a-z0-9-]+)', listed, re.M)) == set(phony)
-
-
-def test_the_library_example_of_the_readme_runs(tmp_path):
-    section = re.search(r'^## Use as a library\n(.*?)^## ', (ROOT / 'README.md').read_text(), re.M | re.S).group(1)
-    code, = re.findall(r'^```python\n(.*?)^```$', section, re.M | re.S)
-    for name, long, short in [('total_timesteps', '100_000', '2048'), ('eval_interval', '10_000', '1024'),
-                              ('n_eval_episodes', '10', '2')]:
-        assert f'{name}={long}' in code
-        code = code.replace(f'{name}={long}', f'{name}={short}')
-    subprocess.run([sys.executable, '-c', code], cwd=tmp_path, check=True, env={**os.environ, 'PYTHONPATH': str(ROOT)})
-    assert all((tmp_path / name).exists() for name in ('model.npz', 'best.npz', 'saved_model'))

@@ -143,6 +143,7 @@ def test_roll_out(folder):
     np.testing.assert_equal(ants.roll_out(str(model), 2), result)
 
 
+@pytest.mark.slow
 def test_every_path_at_a_tiny_scale_and_again_without_tensorflow(folder, monkeypatch):
     fig2.main([TINY, '--seeds=1', f'--folder={folder}'])
     for name in ants.ANT_METHODS:

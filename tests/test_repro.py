@@ -50,6 +50,7 @@ def config(folder):
     return json.loads((folder / 'config.json').read_text())
 
 
+@pytest.mark.slow
 def test_second_run_of_a_worker_is_that_of_a_process_of_its_own(tmp_path):
     """To the bit; and a failure before it does no harm. The process of its own is the line that --dry-run prints."""
     alone = Job(str(tmp_path / 'alone'), 512, FLOW)

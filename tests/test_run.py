@@ -515,6 +515,7 @@ def test_other_algorithms(options, unknown, tmp_path, capfd):
         assert e.value.code == 2 and err.startswith('error: ') and err.count('\n') == 1, (option, err)
 
 
+@pytest.mark.slow
 def test_what_xla_compiles_is_kept_for_the_next_run(tmp_path):
     """In the user's cache folder; without a folder to write to a run compiles again."""
     tables = []

@@ -352,8 +352,10 @@ def arrays_equal(one, other):
 
 
 @pytest.mark.parametrize('policy, env, kwargs', [
-    ('gaussian', 'Reacher-v5', {}), ('gaussian', 'Reacher-v5', STATE_STD), ('gmm', 'InvertedPendulum-v5', {}),
-    ('flow', 'Reacher-v5', {'flow_base_logstd': -1.}), ('flow', 'InvertedPendulum-v5', {})])
+    ('gaussian', 'Reacher-v5', STATE_STD), ('gmm', 'InvertedPendulum-v5', {}),
+    ('flow', 'Reacher-v5', {'flow_base_logstd': -1.}),
+    pytest.param('gaussian', 'Reacher-v5', {}, marks=pytest.mark.slow),
+    pytest.param('flow', 'InvertedPendulum-v5', {}, marks=pytest.mark.slow)])
 def test_same_seed_same_model(policy, env, kwargs, tmp_path):
     kwargs = {**POLICIES[policy], **kwargs}
     one, other = (learn(tmp_path / str(i), env, policy=policy, **kwargs).arrays() for i in range(2))

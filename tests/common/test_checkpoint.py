@@ -119,8 +119,7 @@ def stopped(folder, case, stop, **kwargs):
 
 
 # the rest has the same kinds of state
-QUICK = ('trpo', 'trpo 3 native', 'trpo gymnasium', 'trpo flow', 'trpo rllab', 'trpo classic', 'a2c', 'a2c 3 lstm',
-         'acktr', 'acktr 3', 'acktr_cont', 'ppo2', 'ppo2 3 native', 'ppo2 3 lstm')
+QUICK = ('trpo', 'trpo flow', 'trpo rllab', 'a2c 3 lstm', 'acktr 3', 'acktr_cont', 'ppo2 3 native')
 
 
 @pytest.mark.parametrize('case', [

@@ -20,8 +20,9 @@ from onpolicybaselines.trpo_mpi import trpo_mpi
 HERE = pathlib.Path(__file__).parent
 CPUINFO = pathlib.Path('/proc/cpuinfo')
 HAS = CPUINFO.read_text().split() if CPUINFO.exists() else []
-ISAS = [pytest.param(isa, marks=pytest.mark.skipif(flag not in HAS, reason=f'this processor has no {isa}'))
-        for isa, flag in [('AVX', 'avx'), ('AVX2', 'avx2'), ('AVX512', 'avx512f')]]
+ISAS = [pytest.param(isa, marks=[pytest.mark.skipif(flag not in HAS, reason=f'this processor has no {isa}'), *marks])
+        for isa, flag, *marks in [('AVX', 'avx', pytest.mark.slow), ('AVX2', 'avx2'),
+                                  ('AVX512', 'avx512f', pytest.mark.slow)]]
 
 # Two heads, then both and a third, side by side; the transpose of their gradient is concatenation itself.
 SIDE_BY_SIDE = """

@@ -275,6 +275,7 @@ GROUPS = """
 """
 
 
+@pytest.mark.slow
 def test_groups_of_any_size_make_the_same_updates(mpirun):
     """Five ranks: one group; groups of three and two, of two, two and one; each rank alone."""
     result = mpirun(5, GROUPS)

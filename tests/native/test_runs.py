@@ -40,7 +40,8 @@ def rows(path):
 
 @pytest.mark.parametrize('words', [
     ('--alg=trpo_mpi', '--env=Hopper-v5', '--num_timesteps=3000', '--timesteps_per_batch=500'),
-    ('--alg=trpo_mpi', '--env=HalfCheetah-v5', '--policy=flow', '--num_timesteps=1500', '--timesteps_per_batch=500'),
+    pytest.param(('--alg=trpo_mpi', '--env=HalfCheetah-v5', '--policy=flow', '--num_timesteps=1500',
+                  '--timesteps_per_batch=500'), marks=pytest.mark.slow),
     ('--alg=trpo_mpi', '--env=Reacher-v5', '--policy=gmm', '--num_timesteps=1000', '--timesteps_per_batch=500'),
     ('--alg=a2c', '--env=Walker2d-v5', '--num_env=2', '--num_timesteps=3000', '--reward_scale=0.1'),
     ('--alg=acktr_cont', '--env=rllab/Hopper-v0', '--num_timesteps=3000', '--timesteps_per_batch=500'),

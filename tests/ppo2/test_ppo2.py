@@ -287,8 +287,10 @@ def test_losses_are_means_over_the_minibatches_before_each_update(tmp_path):
 
 @pytest.mark.parametrize('kwargs', [
     {'env': 'Pendulum-v1', 'policy': 'gmm'}, {'env': 'Pendulum-v1', 'policy': 'flow', 'value_network': 'copy'},
-    {'env': 'Pendulum-v1', 'policy': 'flow', 'value_network': 'copy', 'ent_coef': 0.01},
-    {'network': 'lstm', 'nminibatches': 2}, {'network': 'lnlstm', 'nminibatches': 1},
+    pytest.param({'env': 'Pendulum-v1', 'policy': 'flow', 'value_network': 'copy', 'ent_coef': 0.01},
+                 marks=pytest.mark.slow),
+    {'network': 'lstm', 'nminibatches': 2},
+    pytest.param({'network': 'lnlstm', 'nminibatches': 1}, marks=pytest.mark.slow),
     {'normalize_observations': True, 'bootstrap_truncated': True},
     {'model_fn': functools.partial(MicrobatchedModel, microbatch_size=4)}])
 def test_runs_are_the_same_with_the_same_seed(kwargs):

@@ -62,8 +62,10 @@ def result(folder):
     return table, episodes, {name: value.tobytes() for name, value in arrays.items()}
 
 
-@pytest.mark.parametrize('ranks', [1, 2])
-@pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM], ids=['INT', 'TERM'])
+@pytest.mark.parametrize(('signum', 'ranks'), [
+    pytest.param(signal.SIGINT, 1, id='INT-1'), pytest.param(signal.SIGTERM, 2, id='TERM-2'),
+    pytest.param(signal.SIGINT, 2, id='INT-2', marks=pytest.mark.slow),
+    pytest.param(signal.SIGTERM, 1, id='TERM-1', marks=pytest.mark.slow)])
 def test_a_signal_saves_and_ends_with_one_line(signum, ranks, tmp_path):
     words = ['--env=Hopper-v5', '--seed=1', '--timesteps_per_batch=64', f'--num_timesteps={64 * 200 * ranks}',
              f'--log_path={tmp_path}/run']
@@ -166,7 +168,7 @@ def check_kills(tmp_path, alg, ranks, kills, seed):
     assert result(run) == result(whole)
 
 
-@pytest.mark.parametrize('alg, ranks', [('trpo_mpi', 1), ('a2c', 2)])
+@pytest.mark.parametrize('alg, ranks', [pytest.param('trpo_mpi', 1, marks=pytest.mark.slow), ('a2c', 2)])
 def test_killed_runs_go_on_exactly(alg, ranks, tmp_path):
     check_kills(tmp_path, alg, ranks, kills=2, seed=0)
 

@@ -58,7 +58,9 @@ def result_of(process):
     return json.loads([line for line in process.stdout.splitlines() if line.startswith('{')][-1])
 
 
-@pytest.mark.parametrize('policy, fisher', [('gaussian', 'hessian'), ('gmm', 'gauss_newton'), ('flow', 'gauss_newton')])
+@pytest.mark.parametrize('policy, fisher', [
+    ('gaussian', 'hessian'), ('flow', 'gauss_newton'),
+    pytest.param('gmm', 'gauss_newton', marks=pytest.mark.slow)])
 def test_two_ranks_with_half_the_batch_make_the_update_of_one_with_all(mpirun, tmp_path, policy, fisher):
     """Up to float32 sums in another order, which is 6e-8 here."""
     one, two = (result_of(mpirun(n, UPDATE, tmp_path, policy, fisher)) for n in (1, 2))
@@ -120,6 +122,7 @@ def run(mpirun, ranks, *words):
     return mpirun(ranks, code, *words, timeout=300)
 
 
+@pytest.mark.slow  # nine times the start of TensorFlow
 def test_the_command_line_on_eight_ranks(mpirun, tmp_path):
     process = run(mpirun, 8, '--env=Hopper-v5', '--num_timesteps=1600', '--timesteps_per_batch=100', '--seed=0',
                   f'--log_path={tmp_path}', f'--save_path={tmp_path / "model.npz"}')

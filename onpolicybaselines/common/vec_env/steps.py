@@ -31,7 +31,7 @@ def step_of(env: gymnasium.Env, action: Any) -> tuple[Any, float, bool, bool, di
 
 def _check_rest(terminated, truncated, info):
     for name, flag in (('terminated', terminated), ('truncated', truncated)):
-        if np.shape(flag) or np.asarray(flag).dtype.kind not in 'biuf':
+        if not isinstance(flag, (bool, np.bool_)) and (np.shape(flag) or np.asarray(flag).dtype.kind not in 'iuf'):
             raise TypeError(f'{name} is {_one_line(flag)}')
     if not isinstance(info, dict):
         raise TypeError(f'info is {_one_line(info)}')
