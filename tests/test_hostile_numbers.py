@@ -177,6 +177,13 @@ def test_rewards_too_large_to_learn_from_end_a_run(alg, fault):
         learn(alg, gym.wrappers.TransformReward(Hostile(), lambda rew: 1e30 * rew))
 
 
+@pytest.mark.parametrize('alg', ['a2c', 'acktr', 'acktr_cont', 'ppo2'])
+@pytest.mark.filterwarnings('error')
+def test_returns_too_large_for_networks_are_named(alg):
+    with pytest.raises(FloatingPointError, match='return is (too large for float32|not finite) '):
+        learn(alg, gym.wrappers.TransformReward(Hostile(), lambda rew: 1e38))
+
+
 def test_normalized_environments_say_it_before_their_statistics_have_it():
     for what, name in (('ob', 'observation'), ('rew', 'reward')):
         venv = VecNormalize(DummyVecEnv([functools.partial(Hostile, dtype='float64'),

@@ -83,6 +83,7 @@ def compute_advantages(paths: Sequence[dict], vpreds: Sequence[np.ndarray], gamm
     for path, vpred_t in zip(paths, vpreds, strict=True):
         rew_t = path["reward"]
         return_t = common.discount(rew_t, gamma)
+        check_finite('an episode', environments=False, **{'return': return_t})
         vtargs.append(return_t)
         vpred_t = np.append(vpred_t, 0.0 if path["terminated"] else vpred_t[-1])
         delta_t = rew_t + gamma*vpred_t[1:] - vpred_t[:-1]

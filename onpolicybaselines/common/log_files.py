@@ -41,8 +41,10 @@ def open_log(filename: str, error: str = '') -> TextIO:
 
 
 def position(file: TextIO) -> int:
-    """How many bytes have been written."""
+    """How many bytes have been written, and are on the disk: a checkpoint that names them must find them."""
     file.flush()
+    with contextlib.suppress(OSError):  # a pipe, say
+        os.fsync(file.fileno())
     return os.fstat(file.fileno()).st_size
 
 

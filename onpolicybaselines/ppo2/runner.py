@@ -78,9 +78,11 @@ class Runner(AbstractEnvRunner):
             mb_neglogpacs = self.model.neglogp(mb_obs[:-1], mb_actions).reshape(-1, self.nenv)
 
         # discount/bootstrap off value fn
-        mb_delta = mb_rewards + self.gamma * mb_values[1:] * ~mb_dones[1:] - mb_values[:-1]
-        mb_advs = discount_with_boundaries(mb_delta, mb_dones[:-1], self.gamma * self.lam)
-        mb_returns = mb_advs + mb_values[:-1]
+        with np.errstate(over='ignore', invalid='ignore'): # said by the check
+            mb_delta = mb_rewards + self.gamma * mb_values[1:] * ~mb_dones[1:] - mb_values[:-1]
+            mb_advs = discount_with_boundaries(mb_delta, mb_dones[:-1], self.gamma * self.lam)
+            mb_returns = mb_advs + mb_values[:-1]
+        check_finite('the batch', **{'return': mb_returns})
         return (*map(sf01, (mb_obs[:-1], mb_returns, mb_dones[:-1], mb_actions, mb_values[:-1], mb_neglogpacs)),
             mb_states, epinfos)
 

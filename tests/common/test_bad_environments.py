@@ -1,5 +1,7 @@
 """Environments that break gymnasium's rules are named in one line; those that keep them are reset once an episode."""
 import functools
+import signal
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +13,7 @@ from onpolicybaselines import logger
 from onpolicybaselines.a2c import a2c
 from onpolicybaselines.acktr import acktr, acktr_cont
 from onpolicybaselines.bench import Monitor, load_results
-from onpolicybaselines.common.errors import EnvironmentFault, UsageError
+from onpolicybaselines.common.errors import EnvironmentFault, Interrupted, UsageError
 from onpolicybaselines.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, as_vec_env
 from onpolicybaselines.trpo_mpi import trpo_mpi
 
@@ -116,6 +118,21 @@ def test_parts_are_checked():
     for ob in ({'a': 1}, {'a': 2, 'b': np.zeros(3)}, {'a': 1, 'b': np.zeros(2)}, 3):
         with pytest.raises(EnvironmentFault):
             DummyVecEnv([lambda ob=ob: Given(None, space, ob)]).reset()
+
+
+@pytest.mark.parametrize('wrap', [lambda env: env, lambda env: Monitor(env, None)], ids=['bare', 'monitored'])
+def test_an_environment_may_not_end_the_run(wrap, monkeypatch):
+    """Whose end would look like that of a run that is done."""
+    env = Given()
+    monkeypatch.setattr(env, 'step', lambda action: sys.exit(0))
+    venv = DummyVecEnv([lambda: wrap(env)])
+    venv.reset()
+    with pytest.raises(EnvironmentFault, match=r'step of Given called sys.exit\(0\)'):
+        venv.step([0])
+    monkeypatch.setattr(env, 'step', lambda action: (_ for _ in ()).throw(Interrupted(signal.SIGTERM)))
+    venv.reset()
+    with pytest.raises(Interrupted):
+        venv.step([0])
 
 
 def test_errors_of_the_environment_itself_keep_their_traceback():

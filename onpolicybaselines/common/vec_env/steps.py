@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from onpolicybaselines.common.errors import EnvironmentFault
+from onpolicybaselines.common.errors import EnvironmentFault, Interrupted
 
 Obs = np.ndarray | dict[Any, np.ndarray]
 Step = tuple[Obs, np.ndarray, np.ndarray, list[dict]]
@@ -23,6 +23,8 @@ def step_of(env: gymnasium.Env, action: Any) -> tuple[Any, float, bool, bool, di
         ob, rew, terminated, truncated, info = env.step(action)
         rew = float(rew)
         _check_rest(terminated, truncated, info)
+    except SystemExit as e:
+        raise _exit(env, 'step', e) from e
     except (ValueError, TypeError, AssertionError, gymnasium.error.Error) as e:
         raise _fault(env, 'step', 'observation, reward, terminated, truncated, info', e) from e
     check_observation(env.observation_space, ob)
@@ -41,6 +43,8 @@ def reset_of(env: gymnasium.Env, **kwargs: Any) -> tuple[Any, dict]:
     """env.reset(**kwargs). Raises EnvironmentFault where it is not what gymnasium asks for."""
     try:
         ob, info = env.reset(**kwargs)
+    except SystemExit as e:
+        raise _exit(env, 'reset', e) from e
     except (ValueError, TypeError, AssertionError, gymnasium.error.Error) as e:
         raise _fault(env, 'reset', 'observation, info', e) from e
     check_observation(env.observation_space, ob)
@@ -62,8 +66,19 @@ def _fault(env, method, results, error):
     if module[0] not in ('gymnasium', 'onpolicybaselines') or 'envs' in module or isinstance(
             error, gymnasium.error.DependencyNotInstalled):
         return error
-    name = env.spec.id if env.spec else type(env.unwrapped).__name__
-    return EnvironmentFault(f'{method} of {name} must return ({results}): {" ".join(str(error).split())}')
+    return EnvironmentFault(f'{method} of {_name(env)} must return ({results}): {" ".join(str(error).split())}')
+
+
+def _exit(env, method, exit):
+    """EnvironmentFault for sys.exit, with which a run would seem to have ended well; not for the end that a signal asks
+    for, which may come at any time."""
+    if isinstance(exit, Interrupted):
+        return exit
+    return EnvironmentFault(f'{method} of {_name(env)} called sys.exit({exit.code}): an environment may not end the run')
+
+
+def _name(env):
+    return env.spec.id if env.spec else type(env.unwrapped).__name__
 
 
 def check_observation(space: gymnasium.Space, ob: Any, batch: tuple[int, ...] = ()) -> None:
