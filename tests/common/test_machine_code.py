@@ -20,7 +20,9 @@ print(function(one, 'int64(int64)')(3))
 
 def start(folder):
     """A process that compiles a function, or finds it in numba's cache in the folder."""
-    (folder / 'in_a_file.py').write_text(CODE)
+    module = folder / 'in_a_file.py'
+    if not module.exists():  # another process may be reading it
+        module.write_text(CODE)
     environment = {**os.environ, **dict.fromkeys(['PYTHONPATH', 'NUMBA_CACHE_DIR', 'OPENAI_LOGDIR'], str(folder))}
     return subprocess.Popen([sys.executable, '-c', 'import in_a_file'], stdout=subprocess.PIPE, text=True,
                             env=environment)
