@@ -219,7 +219,10 @@ CHECKPOINTS = {  # case: options of the command line, and whether TensorFlow has
     'acktr_cont, Gaussian, Hopper-v5': ({'alg': 'acktr_cont', 'env': 'Hopper-v5'}, True),
     'acktr, 16 x CartPole-v1': ({'alg': 'acktr', 'env': 'CartPole-v1', 'num_env': 16}, True),
     'a2c, 16 x CartPole-v1': ({'alg': 'a2c', 'env': 'CartPole-v1', 'num_env': 16}, True),
+    'ppo2, Gaussian, Hopper-v5': ({'alg': 'ppo2', 'env': 'Hopper-v5'}, True),
     'trpo_mpi, Pong': ({'env': 'PongNoFrameskip-v4'}, False),
+    'a2c, 16 x Pong': ({'alg': 'a2c', 'env': 'PongNoFrameskip-v4', 'num_env': 16}, False),
+    'acktr, 16 x Pong': ({'alg': 'acktr', 'env': 'PongNoFrameskip-v4', 'num_env': 16}, False),
 }
 
 
