@@ -74,7 +74,7 @@ def _exit(env, method, exit):
     for, which may come at any time."""
     if isinstance(exit, Interrupted):
         return exit
-    return EnvironmentFault(f'{method} of {_name(env)} called sys.exit({exit.code}): an environment may not end the run')
+    return EnvironmentFault(f'{method} of {_name(env)} called sys.exit({exit.code}): it must not end a run')
 
 
 def _name(env):
