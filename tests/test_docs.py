@@ -2,6 +2,7 @@
 import doctest
 import importlib
 import inspect
+import json
 import pathlib
 import pkgutil
 import re
@@ -85,6 +86,16 @@ def test_readme_names_real_targets_files_and_options():
     flags = flags.union(*(options.learn_keywords(run.get_learn_function(alg)) for alg in ALGORITHMS),
                         *map(options.policy_keywords, POLICIES))
     assert set(re.findall(r'--(\w+)[= `]', readme)) - {'no-deps'} <= flags | {'no', 'name'}
+
+
+def test_readme_says_where_each_file_of_ours_is():
+    """By its name, or by its folder, in the map; files that upstream has, too, are where upstream has them."""
+    map_, = re.findall(r'^\| ours \| \|\n(.*?)\n\n', (ROOT / 'README.md').read_text(), re.M | re.S)
+    named = {pathlib.PurePath(path).name for path in re.findall(r'`([\w/.]+)`', map_)}
+    package = ROOT / 'onpolicybaselines'
+    files = {path.relative_to(package) for path in package.rglob('*.py')}
+    ours = {path for path in files if str(path) not in json.loads((ROOT / 'tests/upstream_names.json').read_text())}
+    assert not [path for path in ours if path.name != '__init__.py' and named.isdisjoint(path.parts)]
 
 
 @pytest.mark.parametrize('name', ['README.md', 'UPSTREAM.md', 'CHANGELOG.md', 'run/README.md'])
