@@ -1,5 +1,6 @@
 """Model files by themselves: the policy in them, its `predict` and `export`, and files that cannot be loaded."""
 import json
+import pathlib
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ import tensorflow as tf
 from gymnasium import spaces
 
 import onpolicybaselines
+from onpolicybaselines import run
 from onpolicybaselines.acktr.cont_model import Model
 from onpolicybaselines.acktr.policies import MlpPolicy
 from onpolicybaselines.acktr.value_functions import NeuralNetValueFunction
@@ -25,6 +27,7 @@ from onpolicybaselines.common.spaces import space_from_json, space_to_json
 from onpolicybaselines.common.vec_env import DummyVecEnv, VecNormalize
 from onpolicybaselines.common.vec_env.statistics import NoEnv
 
+HERE = pathlib.Path(__file__).parent
 BOX = spaces.Box(-np.inf, np.inf, (3,), 'float64')
 ACTIONS = spaces.Box(np.float32([-0.1, -2]), np.float32([0.2, 0.1]))
 
@@ -147,6 +150,23 @@ def test_a_function_is_given_again(tmp_path):
         onpolicybaselines.load(tmp_path / 'f.npz')
     with pytest.raises(UsageError, match="has no function for network, it is 'mlp': leave it out"):
         onpolicybaselines.load(tmp_path / 'g.npz', network=f, activation=g)
+
+
+@pytest.mark.parametrize('name, actions', [
+    ('gaussian', [-0.01122232899069786, 0.12367386370897293, -0.10886853188276291]),
+    ('flow', [-0.2641105055809021, -0.006846764124929905, -0.007335161790251732])])
+def test_models_of_the_first_version_are_converted(name, actions, tmp_path):
+    """Files that 1966e9e wrote (trpo_mpi, Pendulum-v1, two updates, four units; the Gaussian with a filter of the
+    observations), and the modes that it gives itself."""
+    old, new = HERE / f'{name}_1966e9e.npz', tmp_path / 'model.npz'
+    with pytest.raises(UsageError, match='--load_path=.*--num_timesteps=0'):
+        onpolicybaselines.load(old)
+    run.main(['--alg=trpo_mpi', '--env=Pendulum-v1', f'--policy={name}', '--num_hidden=4', f'--load_path={old}',
+              '--num_timesteps=0', f'--log_path={tmp_path / "log"}', f'--save_path={new}',
+              *(['--normalize_observations=True'] if name == 'gaussian' else [])])
+    obs = np.float32([[1, 0, 0], [-0.6, 0.8, 2], [0, -1, -7]])
+    modes, _ = onpolicybaselines.load(new).predict(obs, deterministic=True)
+    np.testing.assert_allclose(modes[:, 0], actions, rtol=0, atol=3e-7)
 
 
 def test_files_that_cannot_be_loaded_are_refused_in_a_line(models, tmp_path):
