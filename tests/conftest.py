@@ -11,6 +11,7 @@ import pytest
 from closing import ClosingTable
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')  # TensorFlow is imported in a fifth less time
 
 
 def pytest_addoption(parser):

@@ -89,6 +89,7 @@ def test_spread_of():
                                                  'radius_max': 2})
 
 
+@pytest.mark.slow
 def test_every_path_at_a_tiny_scale_and_again_without_tensorflow(tmp_path, monkeypatch):
     fig1.main([TINY, '--seeds=1', f'--folder={tmp_path}'])
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}

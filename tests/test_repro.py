@@ -229,6 +229,7 @@ def main(argv):
 """
 
 
+@pytest.mark.slow
 def test_a_worker_has_one_program(tmp_path, monkeypatch, finished):
     """TensorFlow and what another program needs are not in one process; and of that neither model nor checkpoints."""
     (tmp_path / 'other_program.py').write_text(OTHER_PROGRAM)
@@ -250,6 +251,7 @@ def test_steps_of_a_run_under_way(name, tmp_path):
     assert job.steps_so_far() == 256
 
 
+@pytest.mark.slow
 def test_sb3_leaves_what_a_run_of_ours_does(tmp_path):
     """In a process of its own; the readers of curves take it."""
     pytest.importorskip('stable_baselines3')

@@ -27,6 +27,7 @@ def start_tensorflow(images: bool = False) -> None:
         return
     caches.use_folder()
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # XLA's lines about its cache, later
+    os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')  # tf_keras is loaded when asked for, Keras 3 at once: a second
     if rank() == 0:
         logger.log('Importing TensorFlow')
     sys.stderr.flush()

@@ -353,7 +353,7 @@ def arrays_equal(one, other):
 
 @pytest.mark.parametrize('policy, env, kwargs', [
     ('gaussian', 'Reacher-v5', STATE_STD), ('gmm', 'InvertedPendulum-v5', {}),
-    ('flow', 'Reacher-v5', {'flow_base_logstd': -1.}),
+    pytest.param('flow', 'Reacher-v5', {'flow_base_logstd': -1.}, marks=pytest.mark.slow),
     pytest.param('gaussian', 'Reacher-v5', {}, marks=pytest.mark.slow),
     pytest.param('flow', 'InvertedPendulum-v5', {}, marks=pytest.mark.slow)])
 def test_same_seed_same_model(policy, env, kwargs, tmp_path):
@@ -523,6 +523,7 @@ RANKS = '''
 '''
 
 
+@pytest.mark.slow
 def test_ranks_learn_the_same_model_from_all_their_episodes(mpirun, tmp_path):
     process = mpirun(2, RANKS, tmp_path)
     assert process.returncode == 0, process.stderr[-3000:]

@@ -624,6 +624,7 @@ FAULT = """
     """
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_on_one_rank_stops_all(mpirun, request):
     job = mpirun(2, FAULT, request.path.parent)
     assert job.returncode == 0, job.stderr

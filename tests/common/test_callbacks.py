@@ -141,6 +141,7 @@ STOP_ON_ONE_RANK = '''
 '''
 
 
+@pytest.mark.slow
 def test_ranks_stop_and_evaluate_together(mpirun, tmp_path):
     process = mpirun(2, STOP_ON_ONE_RANK, __file__.rpartition('/')[0], tmp_path)
     assert process.returncode == 0, process.stderr[-3000:]
@@ -281,6 +282,7 @@ assert results[:2] == results[2:] and results[0] != results[1]
 """
 
 
+@pytest.mark.slow
 def test_stable_baselines3_evaluates_a_loaded_policy_alike(tmp_path):
     """In a process of its own: torch and TensorFlow have an LLVM each."""
     if importlib.util.find_spec('stable_baselines3') is None:

@@ -112,7 +112,8 @@ def is_left(process):
 
 
 @pytest.mark.parametrize(('fault', 'processes', 'error'), [
-    ('callback', 0, "KeyError: 'bad news'"), ('raise', 0, 'ValueError: bad weather'),
+    pytest.param('callback', 0, "KeyError: 'bad news'", marks=pytest.mark.slow),
+    pytest.param('raise', 0, 'ValueError: bad weather', marks=pytest.mark.slow),
     ('raise', 1, 'RuntimeError: environment 0 failed in its process:')])
 def test_exception_of_one_rank_in_a_users_script(job, fault, processes, error):
     result = job(2, LEARN, fault, processes)
@@ -121,6 +122,7 @@ def test_exception_of_one_rank_in_a_users_script(job, fault, processes, error):
     assert 'rank 0 failed' not in result.stderr
 
 
+@pytest.mark.slow
 def test_rank_that_is_killed_while_its_environment_hangs(job):
     job(3, LEARN, 'kill', 1)
 

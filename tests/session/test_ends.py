@@ -63,7 +63,8 @@ def result(folder):
 
 
 @pytest.mark.parametrize(('signum', 'ranks'), [
-    pytest.param(signal.SIGINT, 1, id='INT-1'), pytest.param(signal.SIGTERM, 2, id='TERM-2'),
+    pytest.param(signal.SIGINT, 1, id='INT-1'),
+    pytest.param(signal.SIGTERM, 2, id='TERM-2', marks=pytest.mark.slow),
     pytest.param(signal.SIGINT, 2, id='INT-2', marks=pytest.mark.slow),
     pytest.param(signal.SIGTERM, 1, id='TERM-1', marks=pytest.mark.slow)])
 def test_a_signal_saves_and_ends_with_one_line(signum, ranks, tmp_path):

@@ -59,7 +59,7 @@ def result_of(process):
 
 
 @pytest.mark.parametrize('policy, fisher', [
-    ('gaussian', 'hessian'), ('flow', 'gauss_newton'),
+    ('gaussian', 'hessian'), pytest.param('flow', 'gauss_newton', marks=pytest.mark.slow),
     pytest.param('gmm', 'gauss_newton', marks=pytest.mark.slow)])
 def test_two_ranks_with_half_the_batch_make_the_update_of_one_with_all(mpirun, tmp_path, policy, fisher):
     """Up to float32 sums in another order, which is 6e-8 here."""
@@ -100,6 +100,7 @@ LEARN = '''
 '''
 
 
+@pytest.mark.slow
 def test_ranks_explore_apart_and_hold_the_same_policy(mpirun, tmp_path):
     process = mpirun(3, LEARN, tmp_path, 1, -1)
     assert process.returncode == 0, process.stderr[-3000:]
