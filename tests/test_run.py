@@ -199,7 +199,7 @@ BAD_INPUT = [
     (['--gamma'], 'option --gamma needs a value: --gamma=value'),
     (['steps'], "unexpected argument 'steps'"),
     (['--load_path=/no/such/model.npz'], "no model file at '/no/such/model.npz'"),
-    (['--max_iters=3', '--num_timesteps=10'], 'only one of'),
+    (['--max_iters=3', '--num_timesteps=10'], 'num_timesteps=10 and max_iters=3: a run has one limit'),
 ]
 UNKNOWN_BEFORE = [  # the environment or the network is there
     (['--network=lstm'], 'recurrent'),

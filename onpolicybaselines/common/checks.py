@@ -91,9 +91,9 @@ def check_minibatches(nenv: int, nsteps: int, nminibatches: int, recurrent: bool
 
 def check_one_limit(**limits: int) -> None:
     """Raise UsageError if several of the limits of a run are set, that is not 0."""
-    if sum(value > 0 for value in limits.values()) > 1:
-        *first, last = limits
-        raise UsageError(f'give only one of {", ".join(first)} and {last}; set the others to 0')
+    given = [f'{name}={value}' for name, value in limits.items() if value > 0]
+    if len(given) > 1:
+        raise UsageError(f'{" and ".join(given)}: a run has one limit, set the other{"s" * (len(given) > 2)} to 0')
 
 
 def check_single(num_envs: int) -> None:

@@ -3,6 +3,7 @@ import argparse
 import contextlib
 import math
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -55,11 +56,12 @@ class Progress(logger.KVWriter):
     and not at all if not `enabled`. As an output of the logger it is updated by whatever logs STEPS and RETURN.
 
     The first update of a process compiles, which no later one does: speed and time left are reckoned from those after
-    it, in the last `window` seconds.
+    it, in the last `window` seconds. One that has taken `patience` seconds is said to, and again after twice as many.
     """
 
     def __init__(self, total: int, enabled: bool = True, file: TextIO | None = None, interval: float = 10.0,
-                 bar: bool | None = None, columns: int | None = None, window: float = 60.0):
+                 bar: bool | None = None, columns: int | None = None, window: float = 60.0,
+                 patience: float = 60.0):
         self._total = total
         self._enabled = enabled
         self._file = sys.stderr if file is None else file
@@ -72,6 +74,15 @@ class Progress(logger.KVWriter):
         self._points: deque[tuple[float, int]] = deque()  # (time, steps) of updates
         self._shown = (0, math.nan)
         self._is_paced = False
+        self._heard = threading.Event()
+        if enabled:
+            threading.Thread(target=self._wait_for_first, args=[patience], daemon=True).start()
+
+    def _wait_for_first(self, patience):
+        while not self._heard.wait(patience):
+            logger.warn(f'No update after {time.monotonic() - self._start:.0f} s: large batches or networks, many '
+                        'environments, fits or epochs take long, and options say how large and how many (--help)')
+            patience *= 2
 
     def writekvs(self, kvs: Mapping[str, Any]) -> None:
         """Update from a row of a log."""
@@ -81,6 +92,7 @@ class Progress(logger.KVWriter):
 
     def close(self) -> None:
         """Leave the bar as it is."""
+        self._heard.set()
         if self._bar is not None:
             self._bar.close()
 
@@ -88,6 +100,7 @@ class Progress(logger.KVWriter):
         """`done` steps so far, with the mean return of the latest episodes."""
         if not self._enabled or not done:
             return
+        self._heard.set()
         done = min(done, self._total or done)  # the last batch may go beyond
         self._shown = done, mean_return
         now = time.monotonic()

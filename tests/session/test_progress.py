@@ -66,6 +66,20 @@ def test_plain_lines_are_few():
     assert len(file.getvalue().splitlines()) == 2  # the first update and the last
 
 
+def test_a_first_update_that_takes_long_is_said_to(tmp_path):
+    def lines():
+        return (tmp_path / 'log.txt').read_text().count('No update after ')
+
+    with logger.scoped_configure(str(tmp_path), ['log']), Progress(1000, file=io.StringIO(), patience=0.2) as progress:
+        deadline = time.monotonic() + 60
+        while lines() < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        progress.update(1)
+        said = lines()
+        time.sleep(1)
+    assert said >= 2 and lines() == said
+
+
 @pytest.mark.parametrize(('total', 'said'), [(10**10, 1), (1000, 0), (0, 0)])
 def test_days_are_said_before_they_are_spent(total, said, tmp_path):
     file = io.StringIO()

@@ -639,7 +639,7 @@ def test_time_steps_are_counted_truly_and_only_one_limit_is_taken():
     steps = []
     short_run(gym.make('Pendulum-v1'), total_timesteps=500, callback=lambda l, g: steps.append(l['timesteps_so_far']))
     assert steps == [0, 256, 512]  # no episode of Pendulum ends within 200 steps of a batch's end
-    with pytest.raises(UsageError, match='only one of'):
+    with pytest.raises(UsageError, match='total_timesteps=512 and max_iters=1'):
         short_run(gym.make('Pendulum-v1'), max_iters=1)
     iterations = []
     short_run(Line(20), total_timesteps=0, max_iters=3, callback=lambda l, g: iterations.append(l['iters_so_far']))
