@@ -54,6 +54,16 @@ def acktr_cont() -> Table:
                   for row in rows])
 
 
+def zoo() -> Table:
+    """The models in results/zoo: how long they were trained, the returns of their evaluations."""
+    rows = []
+    for path in sorted((RESULTS / 'zoo').glob('*/*/best_model.evaluation.json')):
+        found, config = _read(path), _read(path.with_name('config.json'))
+        rows.append((found['env'], config['args']['policy'], f'{config["args"]["num_timesteps"]:,}',
+                     *(f'{found[key]:.0f}' for key in ('mean', 'std')), str(found['episodes'])))
+    return Table(('task', 'policy', 'steps', 'mean return', 'standard deviation', 'episodes'), rows)
+
+
 def speed() -> Table:
     """Steps per second."""
     return _bench('speed').without('spread')
@@ -192,6 +202,7 @@ def time_per_step(suite: str, title: str) -> Table:
 TABLES: dict[str, Callable[[], Table]] = {
     'TRPO on Hopper': trpo, 'continuous ACKTR': acktr_cont, 'speed': speed, 'profile': profile, 'startup': startup,
     'ranks': ranks, 'mpi': mpi, 'games': atari, 'checkpoints': checkpoints, 'predict': predict, 'parity': parity,
+    'zoo': zoo,
     'figure 1': fig1, 'figure 2, bandits': bandits, 'figure 2, ants': ants,
     'figure 3': functools.partial(finals, 'fig3'), 'figure 3, probabilities': fig3_probabilities,
     'ppo': lambda: _experiment('ppo')[1].cells(_signed),

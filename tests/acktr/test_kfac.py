@@ -592,6 +592,7 @@ RANKS = """
     """
 
 
+@pytest.mark.slow
 def test_two_ranks_make_the_updates_of_one_with_both_batches(mpirun, request):
     """Gradients, factors and losses are means over samples; the parameters agree to the bit."""
     job = mpirun(2, RANKS, request.path.parent)

@@ -169,7 +169,8 @@ def check_kills(tmp_path, alg, ranks, kills, seed):
     assert result(run) == result(whole)
 
 
-@pytest.mark.parametrize('alg, ranks', [pytest.param('trpo_mpi', 1, marks=pytest.mark.slow), ('a2c', 2)])
+@pytest.mark.parametrize('alg, ranks', [
+    ('a2c', 1), pytest.param('trpo_mpi', 1, marks=pytest.mark.slow), pytest.param('a2c', 2, marks=pytest.mark.slow)])
 def test_killed_runs_go_on_exactly(alg, ranks, tmp_path):
     check_kills(tmp_path, alg, ranks, kills=2, seed=0)
 
