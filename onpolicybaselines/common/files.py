@@ -106,8 +106,11 @@ def read_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
         with open(file, 'rb') as fh, np.load(fh, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
         meta = json.loads(arrays.pop(_META).item())
-        if not isinstance(meta, dict) or not all(map(_is_numeric, arrays.values())):
-            raise ValueError('it holds more than arrays of numbers')
+        for name, value in arrays.items():
+            if not _is_numeric(value):
+                raise ValueError(f'{name} is of {value.dtype}, which are no numbers')
+        if not isinstance(meta, dict):
+            raise ValueError(f'its description is {meta!r}')
     except Exception as e:  # whatever a foreign or damaged file makes numpy, zipfile and json raise
         reason = ' '.join(f'{type(e).__name__}: {e}'.split())
         raise UsageError(f'{str(path)!r} is not a model file written by --save_path ({reason})') from e
@@ -125,6 +128,8 @@ def check_fits(path: str | os.PathLike, meta: dict, found: Mapping[str, np.ndarr
             raise UsageError(f'{path!r} does not fit this policy: {name} is {there.get(name, "missing")} in the file '
                              f'and {here.get(name, "missing")} here; it was saved with {meta.get("spec")}')
     for name, value in found.items():
+        if np.iscomplexobj(value) and not np.iscomplexobj(expected[name]):
+            raise UsageError(f'{path!r} is damaged: {name} has complex numbers')
         if not np.isfinite(value).all():
             raise UsageError(f'{path!r} is damaged: {name} has numbers that are not finite')
     if negative(found):

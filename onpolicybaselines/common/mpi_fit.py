@@ -66,8 +66,9 @@ def minimize(adam: MpiAdam, gradient: Callable, *inputs: tf.TensorSpec, xla: boo
         if ranks is not None:
             ranks.Bcast(state, root=0)
         if not np.isfinite(state).all():
+            largest = max(np.abs(array).max() for array in arrays)
             raise FloatingPointError(f'MpiAdam: a gradient of updates {adam.t + 1} to {adam.t + len(minibatches)} '
-                                     'is not finite; parameters unchanged')
+                                     f'is not finite, of numbers up to {largest:.0e}; parameters unchanged')
         theta, adam.m, adam.v = state
         adam.t += len(minibatches)
         adam.setfromflat(theta)

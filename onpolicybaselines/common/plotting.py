@@ -111,7 +111,8 @@ def load_file(path: str, read: Callable[[str], Any]) -> Any:
     try:
         return read(path)
     except (ValueError, monitor.LoadMonitorResultsError) as e:
-        print(f'skipping {path}: {str(e).removeprefix(f"{path}: ")}', file=sys.stderr)
+        reason = str(e).removeprefix(f'{path}: ').removeprefix(f'{path}, ')
+        print(f'skipping {path}: {reason}', file=sys.stderr)
         return None
 
 

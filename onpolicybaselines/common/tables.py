@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from onpolicybaselines.common.extras import need
 
 if TYPE_CHECKING:
     import pandas
+
+RUN_TOGETHER = re.compile(r'-?\d+\.\d+(e[-+]?\d+)?-?(\d+)?\.\d+.*')  # of two writers in one file
 
 
 @contextlib.contextmanager
@@ -70,13 +73,16 @@ def _rows(text, first_line):
 
 
 def check_numbers(frame: 'pandas.DataFrame', lines: Iterable[int]) -> None:
-    """Raise ValueError for a column with both numbers and words; lines: where in the file its rows are."""
+    """Raise ValueError for a column with both numbers and words, or with nothing but numbers that run together; lines:
+    where in the file its rows are."""
     lines = list(lines)
     for name, column in frame.select_dtypes(exclude=['number', 'bool']).items():
         values = [(line, value) for line, value, there in zip(lines, column, column.notna(), strict=True) if there]
         words = [(line, value) for line, value in values if not _is_number(value)]
         if 0 < len(words) < len(values):
             raise ValueError(f'line {words[0][0]} has {str(words[0][1])[:40]!r} in {name!r}, a column of numbers')
+        if len(values) == 1 and RUN_TOGETHER.fullmatch(str(values[0][1])):
+            raise ValueError(f'line {values[0][0]} has {values[0][1]!r} in {name!r}, numbers that run together')
 
 
 def _is_number(value):
@@ -109,7 +115,7 @@ def _check_header(header):
     if not isinstance(header, dict):
         raise ValueError('the first line is not "#" and a JSON object')
     t_start, env_id = header.get('t_start'), header.get('env_id')
-    if not isinstance(t_start, (int, float)) or not abs(t_start) < 1e15:
+    if isinstance(t_start, bool) or not isinstance(t_start, (int, float)) or not abs(t_start) < 1e15:
         raise ValueError(f'"t_start" is no time: {t_start!r}')
     if not isinstance(env_id, (str, type(None))):
         raise ValueError(f'"env_id" is no name: {env_id!r}')

@@ -102,6 +102,7 @@ def _take_folder(args, options, words, stack):
         if has_checkpoint(osp.join(folder, FOLDER), size()):
             resume_config(folder, args)
             return folder, args.seed, True
+        print(f'No checkpoint in {folder} to go on from: the run begins anew', flush=True)
     elif _entries(folder) and not args.overwrite:
         raise UsageError(f'{folder} is not empty: --resume goes on with the run in it, --overwrite removes its files; '
                          'or choose another --log_path')
@@ -195,6 +196,17 @@ def save_model(model: Any, save_path: str | None) -> None:
         try:
             model.save(save_path)
         except OSError as e:
-            raise UsageError(f'cannot save the model to {save_path} ({e.strerror}): make room, and --resume with '
-                             f'--log_path={logger.get_dir()} saves it, from the last checkpoint') from None
+            raise UsageError(f'cannot save the model to {save_path} ({e.strerror}): {_rescue(model)}') from None
         logger.log(f'Saved the model to {save_path}')
+
+
+def _rescue(model):
+    """Where else it is."""
+    checkpoints = osp.join(logger.get_dir(), FOLDER)
+    with contextlib.suppress(OSError):
+        path = osp.join(tempfile.mkdtemp(prefix='openai-'), MODEL)
+        model.save(path)
+        return f'it is in {path}'
+    if has_checkpoint(checkpoints, size()):
+        return f'make room, and --resume with --log_path={logger.get_dir()} goes on from the last checkpoint'
+    return 'it is lost, and there is no checkpoint'

@@ -212,6 +212,11 @@ def test_models_with_numbers_that_no_run_leaves_are_refused(name, value, fault):
         check_fits('model.npz', {}, arrays, arrays)
 
 
+def test_models_with_complex_numbers_are_refused():
+    with pytest.raises(UsageError, match="^'model.npz' is damaged: pi/w has complex numbers"):
+        check_fits('model.npz', {}, {'pi/w': np.ones(2, complex)}, {'pi/w': np.ones(2)})
+
+
 def test_negative_sums_of_squares_of_earlier_revisions_are_refused():
     sums = {'ob_rms/sum': np.zeros(2), 'ob_rms/sumsq': np.array([1., -1.]), 'ob_rms/count': np.array(4.)}
     arrays = moments_of_sums(sums, 'ob_rms/')

@@ -31,6 +31,7 @@ DAMAGED_MONITOR = {
     'a first line that is no object': '# [1]\nr,l,t\n1.5,10,1.0\n',
     'a first line without end': '# ' + '[' * 100_000 + '\nr,l,t\n1.5,10,1.0\n',
     't_start null': '# {"t_start": null}\nr,l,t\n1.5,10,1.0\n',
+    't_start a truth': '# {"t_start": true}\nr,l,t\n1.5,10,1.0\n',
     't_start a word': '# {"t_start": "10"}\nr,l,t\n1.5,10,1.0\n',
     't_start infinite': '# {"t_start": Infinity}\nr,l,t\n1.5,10,1.0\n',
     't_start of many digits': '# {"t_start": 1%s}\nr,l,t\n1.5,10,1.0\n' % ('0' * 400),
@@ -108,6 +109,17 @@ def test_a_cut_last_line_is_no_episode(cut, tmp_path):
     assert (frame.a.tolist(), frame.b.tolist()) == ([1], ['x'])
     (tmp_path / 'progress.json').write_text('{"a": 1}\n{"a": 25}\n'[:-1 - min(cut, 9)])
     assert logger.read_json(str(tmp_path / 'progress.json')).a.tolist() == [1]
+
+
+def test_a_single_row_of_two_writers_is_no_text(tmp_path):
+    path = tmp_path / 'progress.csv'
+    for word in ('2.01.0', '-2.5-1.5', '1.5e+05-0.25'):
+        path.write_text(f'a,b\n1,{word}\n')
+        with pytest.raises(ValueError, match=f'progress.csv: line 2 has {word!r}'.replace('+', r'\+')):
+            logger.read_csv(str(path))
+    for word in ('word', '2026-11-30', 'v1.2'):
+        path.write_text(f'a,b\n1,{word}\n')
+        assert logger.read_csv(str(path)).b.tolist() == [word]
 
 
 @pytest.mark.parametrize('read, name', [(logger.read_csv, 'progress.csv'), (logger.read_json, 'progress.json')])

@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from onpolicybaselines import logger, run
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.files import read_arrays
-from onpolicybaselines.session.folder import locked, remove_run
+from onpolicybaselines.session.folder import locked, remove_run, save_model
 
 BASE = ['--env=CartPole-v1', '--num_hidden=8', '--timesteps_per_batch=64', '--num_timesteps=128']
 
@@ -213,3 +214,26 @@ def test_another_number_of_ranks_is_refused(tmp_path, mpirun):
     process = mpirun(2, code, '--resume', f'--log_path={tmp_path}')
     assert process.returncode == 2
     assert process.stderr.count('is of 1 MPI ranks, and goes on with as many, not 2') == 1
+
+
+def test_a_model_that_cannot_be_saved_is_kept_elsewhere(tmp_path, monkeypatch):
+    model, path = train(tmp_path / 'run'), str(tmp_path / ('x' * 300))
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    with pytest.raises(UsageError, match=r'cannot save the model to .*x \(File name too long\): it is in (.*)') as e:
+        save_model(model, path)
+    arrays, _ = read_arrays(str(e.value).split(' it is in ')[1])
+    assert all(np.array_equal(arrays[name], value) for name, value in model.arrays().items())
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'nowhere'))
+    for folder, end in [('run', f'--resume with --log_path={tmp_path}/run goes on from the last checkpoint'),
+                        ('none', 'it is lost, and there is no checkpoint')]:
+        with logger.scoped_configure(str(tmp_path / folder), []), pytest.raises(UsageError, match=f'{end}$'):
+            save_model(model, path)
+
+
+def test_resume_without_a_checkpoint_says_that_it_begins_anew(tmp_path, capfd):
+    train(tmp_path)
+    for path in (tmp_path / 'checkpoints').iterdir():
+        path.unlink()
+    capfd.readouterr()
+    run.main(['run', '--resume', f'--log_path={tmp_path}'])
+    assert capfd.readouterr().out.startswith(f'No checkpoint in {tmp_path} to go on from: the run begins anew\n')

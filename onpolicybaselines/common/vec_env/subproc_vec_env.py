@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from onpolicybaselines.common.env_state import NoStateError
+from onpolicybaselines.common.errors import EnvironmentFault
 from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env.children import OF_ONE_LINE, ChildEnvsFn, shared_out
 from onpolicybaselines.common.vec_env.steps import Obs, Step
@@ -139,7 +140,7 @@ class SubprocVecEnv(VecEnv):
     def _watch(self) -> Iterator[None]:
         """Ends the processes if talking to them fails, as by Ctrl-C: later answers would be taken for others.
 
-        RuntimeError when one died without a word, as by a signal.
+        EnvironmentFault when one died without a word, as by a signal.
         """
         try:
             yield
@@ -151,7 +152,7 @@ class SubprocVecEnv(VecEnv):
                     process.join()
                     codes[i] = process.exitcode
             self._kill()
-            raise RuntimeError('processes of environments died (environment: exit code): %s' % codes) from error
+            raise EnvironmentFault(f'processes of environments died (environment: exit code): {codes}') from error
         except BaseException:
             self._kill()
             raise
