@@ -1,6 +1,8 @@
 """The package as others get it: a wheel, used as a library away from the checkout."""
+import importlib.metadata
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -41,3 +43,12 @@ def test_wheel_builds_installs_and_learns(tmp_path):
                             capture_output=True, timeout=200, check=False)
     assert result.returncode == 0, result.stderr
     assert 'gaussian (1, 1)' in result.stdout and 'gmm (1, 1)' in result.stdout
+
+
+def test_the_image_copies_files_that_exist_and_installs_extras_that_do():
+    text = (ROOT / 'Dockerfile').read_text()
+    copied = [name for names in re.findall(r'^COPY (.*) \S+$', text, re.M) for name in names.split()]
+    assert {'setup.py', 'constraints.txt', 'onpolicybaselines'} <= set(copied)
+    assert all((ROOT / name).exists() for name in copied)
+    extras, = re.findall(r"'\.\[(.*)\]'", text)
+    assert set(extras.split(',')) <= set(importlib.metadata.metadata('onpolicybaselines').get_all('Provides-Extra'))

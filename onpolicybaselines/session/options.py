@@ -124,7 +124,10 @@ def _spec(args):
     for name in ('network', 'policy'):
         if not isinstance(spec.get(name), (str, NoneType)):
             raise UsageError(f'{args.load_path!r} is damaged: its {name} is {spec[name]!r}')
-    parameters = known(declared_learn(args.alg), {**spec, 'network': _unless_custom(spec.get('network'))})
+    try:
+        parameters = known(declared_learn(args.alg), {**spec, 'network': _unless_custom(spec.get('network'))})
+    except UsageError as e:
+        raise UsageError(f'{args.load_path!r} is damaged, or of another version: {e}') from None
     for name, value in spec.items():
         if name in parameters and value not in (None, 'custom') and not fits(value, parameters[name].annotation):
             raise UsageError(f'{args.load_path!r} is damaged: its {name} is {value!r}, expected '
