@@ -78,6 +78,7 @@ class _Watch:
         self.comm.is_world = True
         self._due = None  # seconds of waiting until it is said (again)
         self._process, self._excepthook, sys.excepthook = os.getpid(), sys.excepthook, self._fail
+        self._exit, os._exit = os._exit, self._leave  # of status 0 it would end all ranks as if all were well
         atexit.register(self._finish)
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -98,6 +99,11 @@ class _Watch:
         if os.getpid() == self._process and not hasattr(sys, 'ps1'):  # neither a fork nor a prompt
             sys.stdout.flush()
             end_all(self.world, 1, f'rank {self.rank} failed: ending all {self.size} ranks')
+
+    def _leave(self, status):
+        if os.getpid() == self._process and not status:
+            end_all(self.world, 1, f'rank {self.rank} was ended by os._exit(0): ending all {self.size} ranks')
+        self._exit(status)
 
     def _finish(self):
         if os.getpid() == self._process and self.machine is not None:

@@ -258,6 +258,22 @@ print('not reached')
     assert 'rank 1 failed: ending all 2 ranks' in result.stderr
 
 
+def test_a_rank_that_leaves_by_the_back_door(job):
+    """In a fork it is the way out."""
+    result = job(2, START + """
+allmean(0.)
+if rank() == 1:
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+    say(f'fault {time.time()}')
+    os._exit(0)
+allmean(0.)
+print('not reached')
+""")
+    assert 'rank 1 was ended by os._exit(0): ending all 2 ranks' in result.stderr
+
+
 def test_one_rank_is_left_alone(job):
     """No thread, no hook."""
     result = job(1, START + """
