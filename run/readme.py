@@ -60,8 +60,9 @@ def zoo() -> Table:
     for path in sorted((RESULTS / 'zoo').glob('*/*/best_model.evaluation.json')):
         found, config = _read(path), _read(path.with_name('config.json'))
         rows.append((found['env'], config['args']['policy'], f'{config["args"]["num_timesteps"]:,}',
-                     *(f'{found[key]:.0f}' for key in ('mean', 'std')), str(found['episodes'])))
-    return Table(('task', 'policy', 'steps', 'mean return', 'standard deviation', 'episodes'), rows)
+                     *(f'{result["mean"]:.0f} ± {result["std"]:.0f}'
+                       for result in (found, _read(path.with_name('deterministic.evaluation.json'))))))
+    return Table(('task', 'policy', 'steps', 'actions drawn', 'deterministic actions'), rows)
 
 
 def speed() -> Table:
