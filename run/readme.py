@@ -57,11 +57,11 @@ def acktr_cont() -> Table:
 def zoo() -> Table:
     """The models in results/zoo: how long they were trained, the returns of their evaluations."""
     rows = []
-    for path in sorted((RESULTS / 'zoo').glob('*/*/best_model.evaluation.json')):
-        found, config = _read(path), _read(path.with_name('config.json'))
-        rows.append((found['env'], config['args']['policy'], f'{config["args"]["num_timesteps"]:,}',
-                     *(f'{result["mean"]:.0f} ± {result["std"]:.0f}'
-                       for result in (found, _read(path.with_name('deterministic.evaluation.json'))))))
+    for path in sorted((RESULTS / 'zoo').glob('*/*/config.json')):
+        args = _read(path)['args']
+        found = [_read(path.with_name(f'{name}.evaluation.json')) for name in ('best_model', 'deterministic')]
+        rows.append((args['env'], args['policy'], f'{args["num_timesteps"]:,}',
+                     *(f'{evaluation["mean"]:.0f} ± {evaluation["std"]:.0f}' for evaluation in found)))
     return Table(('task', 'policy', 'steps', 'actions drawn', 'deterministic actions'), rows)
 
 
@@ -203,8 +203,7 @@ def time_per_step(suite: str, title: str) -> Table:
 TABLES: dict[str, Callable[[], Table]] = {
     'TRPO on Hopper': trpo, 'continuous ACKTR': acktr_cont, 'speed': speed, 'profile': profile, 'startup': startup,
     'ranks': ranks, 'mpi': mpi, 'games': atari, 'checkpoints': checkpoints, 'predict': predict, 'parity': parity,
-    'zoo': zoo,
-    'figure 1': fig1, 'figure 2, bandits': bandits, 'figure 2, ants': ants,
+    'zoo': zoo, 'figure 1': fig1, 'figure 2, bandits': bandits, 'figure 2, ants': ants,
     'figure 3': functools.partial(finals, 'fig3'), 'figure 3, probabilities': fig3_probabilities,
     'ppo': lambda: _experiment('ppo')[1].cells(_signed),
     'the start': lambda: _experiment('why')[0].without('steps').cells(_signed), 'observation filter': functools.partial(

@@ -13,12 +13,6 @@ ZOO = Path(__file__).parents[1] / 'results/zoo'
 MODELS = [pytest.param(path, id=str(path.parent.relative_to(ZOO))) for path in sorted(ZOO.glob('*/*/best_model.npz'))]
 
 
-@pytest.fixture(autouse=True)
-def own_logger(tmp_path_factory):
-    with logger.scoped_configure(str(tmp_path_factory.mktemp('scoped')), []):
-        yield
-
-
 def evaluation(path):
     return json.loads(path.with_name('best_model.evaluation.json').read_text())
 
@@ -45,7 +39,8 @@ def test_an_evaluation_again_gives_the_returns(path, tmp_path):
     """Of other starts: the means of two times 100 episodes are four standard errors apart at most, but for one test in
     16,000."""
     then = evaluation(path)
-    run.main(['run', f'--env={then["env"]}', f'--load_path={path}', '--num_timesteps=0', '--eval_episodes=100',
-              '--seed=2', f'--log_path={tmp_path}'])
-    now = json.loads((tmp_path / 'evaluation.json').read_text())
+    with logger.scoped_configure(str(tmp_path / 'scoped'), []):
+        run.main(['run', f'--env={then["env"]}', f'--load_path={path}', '--num_timesteps=0', '--eval_episodes=100',
+                  '--seed=2', f'--log_path={tmp_path / "run"}'])
+    now = json.loads((tmp_path / 'run/evaluation.json').read_text())
     assert abs(now['mean'] - then['mean']) <= 4 * math.sqrt((now['std']**2 + then['std']**2) / 100)

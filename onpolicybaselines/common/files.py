@@ -110,7 +110,7 @@ def read_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
             if not _is_numeric(value):
                 raise ValueError(f'{name} is of {value.dtype}, which are no numbers')
         if not isinstance(meta, dict):
-            raise ValueError(f'its description is {meta!r}')
+            raise ValueError(f'its description is of type {type(meta).__name__}')
     except Exception as e:  # whatever a foreign or damaged file makes numpy, zipfile and json raise
         reason = ' '.join(f'{type(e).__name__}: {e}'.split())
         raise UsageError(f'{str(path)!r} is not a model file written by --save_path ({reason})') from e

@@ -43,8 +43,8 @@ def set_rank_timeout(seconds: float | None) -> None:
 def watched(world: MPI.Intracomm) -> MPI.Intracomm:
     """`world` with its collective calls watched, and those of what it is split into; a world of one as it is.
 
-    From now on an exception that nothing catches ends all ranks. Within the first collective call of what this returns
-    there are others, so all ranks must make it on that.
+    From now on an exception that nothing catches ends all ranks, and so does `os._exit(0)`. Within the first collective
+    call of what this returns there are others, so all ranks must make it on that.
     """
     if id(world) not in _worlds:
         _worlds[id(world)] = _Watch(world).comm if world.Get_size() > 1 else world

@@ -115,7 +115,7 @@ def _check_header(header):
     if not isinstance(header, dict):
         raise ValueError('the first line is not "#" and a JSON object')
     t_start, env_id = header.get('t_start'), header.get('env_id')
-    if isinstance(t_start, bool) or not isinstance(t_start, (int, float)) or not abs(t_start) < 1e15:
+    if type(t_start) not in (int, float) or not abs(t_start) < 1e15:
         raise ValueError(f'"t_start" is no time: {t_start!r}')
     if not isinstance(env_id, (str, type(None))):
         raise ValueError(f'"env_id" is no name: {env_id!r}')

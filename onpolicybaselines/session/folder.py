@@ -202,11 +202,10 @@ def save_model(model: Any, save_path: str | None) -> None:
 
 def _rescue(model):
     """Where else it is."""
-    checkpoints = osp.join(logger.get_dir(), FOLDER)
     with contextlib.suppress(OSError):
         path = osp.join(tempfile.mkdtemp(prefix='openai-'), MODEL)
         model.save(path)
         return f'it is in {path}'
-    if has_checkpoint(checkpoints, size()):
+    if has_checkpoint(osp.join(logger.get_dir(), FOLDER), size()):
         return f'make room, and --resume with --log_path={logger.get_dir()} goes on from the last checkpoint'
     return 'it is lost, and there is no checkpoint'

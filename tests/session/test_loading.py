@@ -161,8 +161,8 @@ def test_models_of_the_first_version_are_converted(name, actions, tmp_path):
     old, new = HERE / f'{name}_1966e9e.npz', tmp_path / 'model.npz'
     with pytest.raises(UsageError, match='--load_path=.*--num_timesteps=0'):
         onpolicybaselines.load(old)
-    run.main(['--alg=trpo_mpi', '--env=Pendulum-v1', f'--policy={name}', '--num_hidden=4', f'--load_path={old}',
-              '--num_timesteps=0', f'--log_path={tmp_path / "log"}', f'--save_path={new}',
+    run.main(['run', '--alg=trpo_mpi', '--env=Pendulum-v1', f'--policy={name}', '--num_hidden=4',
+              f'--load_path={old}', '--num_timesteps=0', f'--log_path={tmp_path / "log"}', f'--save_path={new}',
               *(['--normalize_observations=True'] if name == 'gaussian' else [])])
     obs = np.float32([[1, 0, 0], [-0.6, 0.8, 2], [0, -1, -7]])
     modes, _ = onpolicybaselines.load(new).predict(obs, deterministic=True)
