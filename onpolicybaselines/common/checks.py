@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.mpi_world import rank, size
 
+LARGEST = np.finfo('float32').max
+
 
 def check_finite(whole: str | None, environments: bool = True, first: int = 0, **arrays: np.ndarray) -> None:
     """Raise FloatingPointError, naming array, step, environment and, of several, rank, for the earliest number that is
@@ -37,7 +39,7 @@ def check_finite(whole: str | None, environments: bool = True, first: int = 0, *
 def _unfit(array):
     """Where numbers are not finite in float32; None if all are."""
     array = np.asarray(array)
-    if array.dtype.kind != 'f':
+    if array.dtype.kind != 'f' or (np.abs(array) <= LARGEST).all():  # quickly, as this is asked at every step
         return None
     with np.errstate(over='ignore'):
         finite = np.isfinite(array.astype('float32', copy=False))

@@ -17,15 +17,16 @@ ROUNDING = 10  # an error of this many times what one unit in the last place of 
 ULPS = 100     # and so is one of this many units in the last place of the value
 
 
-def compiled(f: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable:
+def compiled(f: Callable, *inputs: tf.TensorSpec, xla: bool = False, probe: Callable | None = None) -> Callable:
     """`f` compiled once for arguments like `inputs`; takes arrays of any dtype that fits, gives numpy arrays.
 
-    xla: by XLA, which takes longer, once for each shape of arguments, and makes many small operations a few fast ones.
+    xla: by XLA, which takes longer, once for each shape of arguments, and makes many small operations a few fast ones;
+    probe: see `checked`.
     """
     run = _traced(f, inputs)
     if xla:
         by_xla = functools.partial(_traced, f, inputs, jit_compile=True)
-        run = checked(by_xla(), f, instead=run, again=by_xla)
+        run = checked(by_xla(), f, instead=run, again=by_xla, probe=probe)
 
     return Compiled(f, run, inputs)
 
@@ -97,10 +98,11 @@ def concat(values: Sequence[tf.Tensor], axis: int) -> tf.Tensor:
 
 
 def checked(compiled: Callable, f: Callable, instead: Callable,
-            again: Callable[[], Callable] | None = None) -> Callable:
+            again: Callable[[], Callable] | None = None, probe: Callable | None = None) -> Callable:
     """`compiled`, what XLA made of `f`, or where that is seen to err, with one line in the log, `instead`.
 
-    again: makes it anew, where its first call fails, as by a damaged cache.
+    again: makes it anew, where its first call fails, as by a damaged cache. probe: makes of the arguments those of the
+    check, of the same shapes, for a function that would take long one operation at a time.
 
     All three are the same function of tensors. The check is made once for each shape of the arguments, for which XLA
     compiles anew: `f` is evaluated by TensorFlow's own operations, one by one, at a point near the first arguments (at
@@ -121,7 +123,7 @@ def checked(compiled: Callable, f: Callable, instead: Callable,
                 run = instead
                 return run(*args)
             compiled = run = made
-            error, rounding = _compare(compiled, f, _near(args))
+            error, rounding = _compare(compiled, f, _near(probe(*args) if probe else args))
             if error > rounding:
                 logger.warn(f'XLA compiles {f.__name__} wrongly on this processor: off by {error:.0e} of its value, '
                             f'where rounding explains {rounding:.0e}. Going on without XLA')

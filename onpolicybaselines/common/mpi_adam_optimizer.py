@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-import onpolicybaselines.common.tf_util as U
 from onpolicybaselines.common.adam import AdamOptimizer
 from onpolicybaselines.common.mpi_world import allsum, check_synced
 
@@ -27,12 +26,11 @@ class MpiAdamOptimizer(AdamOptimizer):
         self.total_weight = float(allsum(np.float64(mpi_rank_weight), comm))
         if not self.total_weight:
             raise ValueError('mpi_rank_weight is 0 on all ranks')
-        self.getflat = U.GetFlat(var_list)
         AdamOptimizer.__init__(self, var_list, **kwargs)
 
-    def compute_gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> tf.Tensor:
+    def compute_gradients(self, tape: tf.GradientTape, loss: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
         """The flat gradient [n], averaged over the ranks."""
-        flat_grad = AdamOptimizer.compute_gradients(self, tape, loss)
+        flat_grad = AdamOptimizer.compute_gradients(self, tape, loss, theta)
 
         def _collect_grads(flat_grad):
             return allsum(flat_grad, self.comm)
@@ -41,8 +39,8 @@ class MpiAdamOptimizer(AdamOptimizer):
                                           flat_grad.dtype)
         return tf.ensure_shape(avg_flat_grad, flat_grad.shape)
 
-    def update(self, function: Callable, learning_rate: float, *args: Any) -> Any:
+    def update(self, function: Callable, learning_rate: float, *args: Any, n: int = 1) -> Any:
         """See AdamOptimizer.update. Raises RuntimeError, every 100 updates, if the parameters of the ranks differ."""
-        if self.t % 100 == 0:
+        if -self.t % 100 < n:
             check_synced(self.getflat(), f'MpiAdamOptimizer, update {self.t + 1}', self.comm)
-        return AdamOptimizer.update(self, function, learning_rate, *args)
+        return AdamOptimizer.update(self, function, learning_rate, *args, n=n)

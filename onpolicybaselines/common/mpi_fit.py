@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
+from onpolicybaselines.common.adam import Flat, step_of_adam, steps_of_adam
 from onpolicybaselines.common.mpi_adam import MpiAdam
 from onpolicybaselines.common.mpi_world import allsum
 
@@ -40,9 +41,7 @@ def minimize(adam: MpiAdam, gradient: Callable, *inputs: tf.TensorSpec, xla: boo
             g = gradient(theta, *(tf.gather(array, minibatches[i]) for array in arrays)) * weight
             if firsts is not None:
                 g = tf.ensure_shape(tf.numpy_function(lambda g: allsum(g, firsts), [g], g.dtype), theta.shape)
-            m = adam.beta1 * m + (1 - adam.beta1) * g
-            v = adam.beta2 * v + (1 - adam.beta2) * (g * g)
-            return i + 1, theta - stepsizes[i] * m / (tf.sqrt(v) + adam.epsilon), m, v
+            return i + 1, *step_of_adam(Flat(theta, m, v), g, stepsizes[i], adam.beta1, adam.beta2, adam.epsilon)
 
         n = tf.shape(minibatches)[0]
         return tf.while_loop(lambda i, *_: i < n, update, (0, theta, m, v), maximum_iterations=n)[1:]
@@ -60,9 +59,7 @@ def minimize(adam: MpiAdam, gradient: Callable, *inputs: tf.TensorSpec, xla: boo
         if data is not None:
             if firsts is not None:
                 firsts.Bcast(state, root=0)
-            stepsizes = [stepsize * np.sqrt(1 - adam.beta2**t)/(1 - adam.beta1**t)
-                         for t in range(adam.t + 1, adam.t + 1 + len(minibatches))]
-            state[:] = run(*state, stepsizes, *data)
+            state[:] = run(*state, steps_of_adam(stepsize, adam.t, len(minibatches), adam.beta1, adam.beta2), *data)
         if ranks is not None:
             ranks.Bcast(state, root=0)
         if not np.isfinite(state).all():

@@ -73,8 +73,8 @@ class Episodes:
         """
         self.ep_ret += rewards
         self.ep_len += 1
-        for n in np.flatnonzero(dones):
-            if is_episode(infos[n]):
+        for n, done in enumerate(dones):
+            if done and is_episode(infos[n]):
                 infos[n].setdefault('episode', {'r': self.ep_ret[n], 'l': int(self.ep_len[n])})
                 self.ep_ret[n] = self.ep_len[n] = 0
 

@@ -56,9 +56,9 @@ def normc_initializer(std: float = 1.0, axis: int = 0) -> Callable:
 # Theano-like Function
 # ================================================================
 
-def function(f: Callable, *inputs: tf.TensorSpec, xla: bool = False) -> Callable:
+def function(f: Callable, *inputs: tf.TensorSpec, xla: bool = False, probe: Callable | None = None) -> Callable:
     """A compiled function of arrays, see `common/compiled.py`."""
-    return compiled(f, *inputs, xla=xla)
+    return compiled(f, *inputs, xla=xla, probe=probe)
 
 # ================================================================
 # Flat vectors

@@ -15,7 +15,7 @@ import gymnasium as gym
 
 from onpolicybaselines.a2c.utils import schedules
 from onpolicybaselines.common import explained_variance
-from onpolicybaselines.common.checkpoint import Checkpoints
+from onpolicybaselines.common.checkpoint import Checkpoints, settled
 from onpolicybaselines.common.checks import check_minibatches
 from onpolicybaselines.common.costs import check_batch
 from onpolicybaselines.common.keywords import Count, Fraction, NonNegative, Positive, Repeats, Total, check_ranges
@@ -48,7 +48,7 @@ def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecE
             policy: str | None = None, value_network: Literal['copy', 'shared'] | Callable | None = None,
             normalize_observations: bool = False, bootstrap_truncated: bool = False, ent_samples: Repeats = 10,
             lrschedule: Literal[tuple(schedules)] = 'constant', clipschedule: Literal[tuple(schedules)] = 'constant',
-            callback: Callable | None = None, **network_kwargs) -> Any:
+            xla: bool | None = None, callback: Callable | None = None, **network_kwargs) -> Any:
     '''
     Learn a policy with PPO; returns its Model.
 
@@ -87,6 +87,9 @@ def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecE
                             that of the minibatch is logged)
     lrschedule              how a number lr falls over the run, see a2c/utils.py
     clipschedule            how a number cliprange falls over the run
+    xla                     compile the updates by XLA: a longer start (15 s for a flow, once on a machine), faster
+                            updates; None: where the run has 10,000 minibatches or more. Not of recurrent networks, of
+                            policies of images, or with several ranks
     callback                called with (locals(), globals()) before every update and at the end;
                             training stops if it returns False; see common/callbacks.py
     **network_kwargs        keywords of the network's builder and of the policy
@@ -123,10 +126,15 @@ def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecE
         from onpolicybaselines.ppo2.model import Model
         model_fn = Model
 
+    nupdates = number_of_updates(total_timesteps, nbatch*size())
+    if xla is None: # compiling takes as long as so many minibatches without it
+        xla = nupdates * noptepochs * nminibatches >= 10_000
+    xla = settled('xla', xla)
+
     model = model_fn(policy=policy, ob_space=ob_space, ac_space=ac_space, nbatch_act=nenvs, nbatch_train=nbatch_train,
                     nsteps=nsteps, ent_coef=ent_coef, vf_coef=vf_coef,
                     max_grad_norm=max_grad_norm, comm=comm, mpi_rank_weight=mpi_rank_weight,
-                    ent_samples=ent_samples, np_random=np_random)
+                    ent_samples=ent_samples, np_random=np_random, xla=xla)
     check_minibatches(nenvs, nsteps, nminibatches, recurrent=model.initial_state is not None)
 
     if load_path is not None:
@@ -153,7 +161,6 @@ def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecE
     timesteps_so_far = (first_update - 1)*nbatch*size()
     stop = call_back(callback, locals(), globals())
 
-    nupdates = number_of_updates(total_timesteps, nbatch*size())
     for update in range(first_update, nupdates+1):
         if stop: break
         # Start timer
@@ -177,32 +184,15 @@ def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecE
         if eval_env is not None:
             eval_epinfobuf.extend(gather_episodes(eval_epinfos))
 
+        mbinds = [] # of steps, or with a recurrent network of environments
+        inds = np.arange(nbatch if states is None else nenvs)
+        for _ in range(noptepochs):
+            # Randomize the indexes
+            np_random.shuffle(inds)
+            mbinds.extend(inds.reshape(nminibatches, -1).copy())
         # The losses of each minibatch before its update
-        mblossvals = []
-        if states is None: # nonrecurrent version
-            inds = np.arange(nbatch)
-            for _ in range(noptepochs):
-                # Randomize the indexes
-                np_random.shuffle(inds)
-                # 0 to batch_size with batch_train_size step
-                for start in range(0, nbatch, nbatch_train):
-                    end = start + nbatch_train
-                    mbinds = inds[start:end]
-                    slices = (arr[mbinds] for arr in (obs, returns, masks, actions, values, neglogpacs))
-                    mblossvals.append(model.train(lrnow, cliprangenow, *slices))
-        else: # recurrent version
-            envsperbatch = nenvs // nminibatches
-            envinds = np.arange(nenvs)
-            flatinds = np.arange(nenvs * nsteps).reshape(nenvs, nsteps)
-            for _ in range(noptepochs):
-                np_random.shuffle(envinds)
-                for start in range(0, nenvs, envsperbatch):
-                    end = start + envsperbatch
-                    mbenvinds = envinds[start:end]
-                    mbflatinds = flatinds[mbenvinds].ravel()
-                    slices = (arr[mbflatinds] for arr in (obs, returns, masks, actions, values, neglogpacs))
-                    mbstates = states[mbenvinds]
-                    mblossvals.append(model.train(lrnow, cliprangenow, *slices, mbstates))
+        mblossvals = model.train_all(lrnow, cliprangenow, np.array(mbinds), obs, returns, masks, actions, values,
+                                     neglogpacs, states)
         if hasattr(model.act_model, 'ob_rms'): model.act_model.ob_rms.update(obs)
 
         # of all ranks

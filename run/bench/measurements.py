@@ -157,14 +157,14 @@ def a2c(env: str, seconds: float = 4) -> dict:
 def ppo2(env: str, updates: int = 10) -> dict:
     """Steps per second of PPO2 at its defaults for MuJoCo, in one environment, after its first three updates."""
     from onpolicybaselines import logger
+    from onpolicybaselines.common.cmd_util import make_vec_env
     from onpolicybaselines.common.vec_env import VecNormalize
-    from onpolicybaselines.native import native_or_dummy
     from onpolicybaselines.ppo2 import defaults, ppo2
     times, options = [], defaults.mujoco()
     with logger.scoped_configure(format_strs=[]):
-        ppo2.learn(network='mlp', env=VecNormalize(native_or_dummy([functools.partial(gym.make, env)])), seed=0,
+        ppo2.learn(network='mlp', env=VecNormalize(make_vec_env(env, 'mujoco', 1, 0)), seed=0,
                    total_timesteps=options['nsteps'] * (SKIP + updates),
-                   callback=lambda *_: times.append(time.perf_counter()), **options)
+                   xla=True, callback=lambda *_: times.append(time.perf_counter()), **options)
     return {'steps_per_second': options['nsteps'] * updates / (times[-1] - times[SKIP])}
 
 

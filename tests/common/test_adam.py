@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import onpolicybaselines.common.tf_util as U
-from onpolicybaselines.common.adam import AdamOptimizer
+from onpolicybaselines.common.adam import AdamOptimizer, Flat
 from onpolicybaselines.common.mpi_adam import MpiAdam
 
 
@@ -12,8 +12,9 @@ def optimizer(clip_norm=None, **kwargs):
     """(variables, optimizer, function of a flat gradient and a step size that makes an update)."""
     variables = [tf.Variable([[1., 2.]], name='a'), tf.Variable([3.], name='b')]
     adam = AdamOptimizer(variables, **kwargs)
-    function = U.function(lambda step, grads: adam.apply_gradients(grads, step, clip_norm), tf.TensorSpec([]),
-                          tf.TensorSpec([3]))
+    function = U.function(
+        lambda theta, m, v, steps, grads: (adam.apply_gradients(grads, Flat(theta, m, v), steps[0], clip_norm), ()),
+        *adam.flat, tf.TensorSpec([None]), tf.TensorSpec([3]))
     return variables, adam, lambda grads, lr: adam.update(function, lr, grads)
 
 
@@ -41,10 +42,34 @@ def test_gradients_are_scaled_down_to_the_norm_of_all(clip_norm, scale):
 
 
 def test_gradients_of_a_loss():
-    variables, adam, _ = optimizer()
+    _, adam, _ = optimizer()
+    theta = tf.constant([1., 2., 3.])
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(tf.square(variables[0]))  # nothing of the second
-    np.testing.assert_array_equal(adam.compute_gradients(tape, loss), [2., 4., 0.])
+        tape.watch(theta)
+        loss = tf.reduce_sum(tf.square(theta[:2]))  # nothing of the third
+    np.testing.assert_array_equal(adam.compute_gradients(tape, loss, theta), [2., 4., 0.])
+
+
+def test_several_updates_in_one_call():
+    grads = np.random.default_rng(0).standard_normal((4, 3)).astype('f')
+    (one_by_one, first, update), (together, second, _) = optimizer(0.5), optimizer(0.5)
+
+    def several(theta, m, v, steps, grads):
+        flat = Flat(theta, m, v)
+        for i in range(3):
+            flat = second.apply_gradients(grads[i], flat, steps[i], 0.5)
+        return flat, steps
+    function = U.function(several, *second.flat, tf.TensorSpec([None]), tf.TensorSpec([None, 3]))
+    for g in grads[:3]:
+        update(g, 0.1)
+    second.update(function, 0.1, grads[:3], n=3)
+    np.testing.assert_array_equal(values(together), values(one_by_one))
+    np.testing.assert_equal(second.state(), first.state())
+    grads[1, 0] = np.nan
+    with pytest.raises(FloatingPointError, match='updates 4 to 6: the gradient is not finite; parameters unchanged'):
+        second.update(function, 0.1, grads[:3], n=3)
+    np.testing.assert_array_equal(values(together), values(one_by_one))
+    np.testing.assert_equal(second.state(), first.state())
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
@@ -62,7 +87,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(value, clip_norm):
 def test_other_errors_pass():
     _, adam, _ = optimizer()
 
-    def fails(step):
+    def fails(*args):
         raise tf.errors.InvalidArgumentError(None, None, 'another one')
     with pytest.raises(tf.errors.InvalidArgumentError, match='another one'):
         adam.update(fails, 0.1)

@@ -96,14 +96,15 @@ def uncorrected_fit(original):
 
 def uncorrected_step(original):
     """As `uncorrected_adam`, of the Adam that is compiled into an update."""
-    def update(self, function, learning_rate, *args):
+    def update(self, function, learning_rate, *args, n=1):
         t = self.t + 1
-        return original(self, function, learning_rate * (1 - self.beta1 ** t) / np.sqrt(1 - self.beta2 ** t), *args)
+        corrected = learning_rate * (1 - self.beta1 ** t) / np.sqrt(1 - self.beta2 ** t)
+        return original(self, function, corrected, *args, n=n)
     return update
 
 
 def never_clipped(original):
-    return lambda self, grads, step, clip_norm=None: original(self, grads, step)
+    return lambda self, grads, flat, step, clip_norm=None: original(self, grads, flat, step)
 
 
 def advantages_by_sample_deviation(original):

@@ -147,6 +147,30 @@ def test_nan_in_the_batch_leaves_the_parameters():
     np.testing.assert_equal(model.state(), before)
 
 
+@pytest.mark.parametrize('network, policy, xla', [
+    ('mlp', 'gaussian', False), ('mlp', 'gaussian', True), ('mlp', 'gmm', True), ('lstm', 'gaussian', True)])
+def test_all_minibatches_of_a_batch_are_updates_one_after_the_other(network, policy, xla):
+    """By XLA, too; with noise for the entropy of a mixture; with a recurrent network of whole environments."""
+    def make(xla):
+        values = None if network == 'lstm' else 'copy'
+        return model_and_batch('Pendulum-v1', network, policy, nenv=4, value_network=values, xla=xla)
+    (together, batch), (one_by_one, _) = make(xla), make(False)
+    inds = np.array([[3, 0], [1, 2], [2, 0]])
+    rows = inds if network == 'mlp' else (3 * inds[..., np.newaxis] + range(3)).reshape(3, 6)
+    *arrays, states = batch
+    expected = [one_by_one.train(0.01, 0.2, *(x[r] for x in arrays), None if states is None else states[i])
+                for i, r in zip(inds, rows, strict=True)]
+    np.testing.assert_allclose(together.train_all(0.01, 0.2, inds, *batch), expected, rtol=1e-9)
+    np.testing.assert_allclose(theta_of(together), theta_of(one_by_one), rtol=1e-9)
+    assert together.trainer.t == 3
+    before = copy.deepcopy(together.state())
+    arrays[1][rows[2, 0]] = np.nan
+    with pytest.raises(FloatingPointError, match='^updates 4 to 6: the gradient is not finite; parameters unchanged$'):
+        together.train_all(0.01, 0.2, inds, *arrays, states)
+    np.testing.assert_equal(together.state()['pi']['arrays'], before['pi']['arrays'])
+    np.testing.assert_equal(together.state()['trainer'], before['trainer'])
+
+
 @pytest.mark.parametrize('policy, value_network', [('gaussian', None), ('gmm', 'copy')])
 def test_microbatches_make_the_update_of_the_minibatch(policy, value_network):
     """With the same noise in a sampled entropy, and a gradient that is scaled down."""

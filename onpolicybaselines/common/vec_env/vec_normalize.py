@@ -3,7 +3,7 @@ import numpy as np
 
 from onpolicybaselines.common.checks import check_finite
 from onpolicybaselines.common.running_mean_std import RunningMeanStd
-from onpolicybaselines.common.vec_env.normalizing import normalize, normalized_space
+from onpolicybaselines.common.vec_env.normalizing import clip, normalize, normalized_space
 from onpolicybaselines.common.vec_env.steps import Step, map_terminal_observation
 from onpolicybaselines.common.vec_env.vec_env import VecEnv, VecEnvWrapper
 
@@ -41,7 +41,7 @@ class VecNormalize(VecEnvWrapper):
         if self.ret_rms:
             if self.training:
                 self.ret_rms.update(self.ret)
-            rews = np.clip(rews / np.sqrt(self.ret_rms.var + self.epsilon), -self.cliprew, self.cliprew)
+            rews = clip(rews / np.sqrt(self.ret_rms.var + self.epsilon), self.cliprew)
         self.ret[news] = 0.
         return obs, rews, news, infos
 
