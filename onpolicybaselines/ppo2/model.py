@@ -176,8 +176,9 @@ class Model(object):
     def _train(self, lr, cliprange, inds, obs, returns, masks, actions, values, neglogpacs, states):
         steps = self._steps(inds, states)
         advs, noise = self._advantages_and_noise(returns[steps], values[steps])
-        return self.trainer.update(self._train_op, lr, len(inds), cliprange, steps, inds, advs, noise, obs, actions, returns,
-                                   neglogpacs, values, *([] if states is None else [states, masks]), n=len(inds))
+        arrays = obs, actions, returns, neglogpacs, values, *([] if states is None else [states, masks])
+        return self.trainer.update(self._train_op, lr, len(inds), cliprange, steps, inds, advs, noise, *arrays,
+                                   n=len(inds))
 
     def _steps(self, inds, states):
         """The numbers of steps [..., n * nsteps] of environments [..., n]; without states inds are of steps."""
