@@ -10,12 +10,14 @@ import matplotlib
 import numpy as np
 import pandas
 import pytest
+from matplotlib.colors import to_hex
 
 from onpolicybaselines import logger, results_plotter
 from onpolicybaselines.bench import Monitor, ResultsWriter
 from onpolicybaselines.common import plot_util, plotting
 from onpolicybaselines.common.errors import UsageError
 from onpolicybaselines.common.plot_util import Result
+from run.experiments.experiment import FLOW, GAUSSIAN, GMM5
 
 matplotlib.use('Agg')
 plt = matplotlib.pyplot
@@ -324,6 +326,17 @@ def test_curves_are_named_by_what_the_runs_were(tmp_path):
     assert [text.get_text() for text in axes[0, 0].get_legend().texts] == [
         'a2c (1)', 'e (1)', 'f (1)', 'trpo_mpi, flow, filter_update=after, max_kl=0.02 (1)',
         'trpo_mpi, flow, max_kl=0.01 (2)', 'trpo_mpi, gaussian (1)']
+
+
+def test_policies_have_the_colours_of_the_figures(tmp_path):
+    for name, policy in [('a', 'gaussian'), ('b', 'flow'), ('c', 'gmm'), ('d', None)]:
+        write_run(tmp_path / name, [1., 2.], env_id='Hopper-v5')
+        write_config(tmp_path / name, policy=policy)
+    _, axes = results_plotter.plot_results(str(tmp_path))
+    drawn = {line.get_label().partition(' (')[0]: to_hex(line.get_color()) for line in axes[0, 0].lines}
+    figures = {f'trpo_mpi, {name}': method.color for name, method in
+               [('gaussian', GAUSSIAN), ('flow', FLOW), ('gmm', GMM5)]}
+    assert figures.items() < drawn.items() and len(set(drawn.values())) == 4
 
 
 def test_what_differs_between_tasks_makes_no_kinds(tmp_path):

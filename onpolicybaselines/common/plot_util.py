@@ -1,6 +1,6 @@
 """Load the results of many runs, smooth and plot them. Source: openai/baselines `common/plot_util.py`."""
 from onpolicybaselines.common.plotting import (
-    MIN_RUNS, axis_labels, ema_mean, ema_sums, load_metadata, load_monitor, load_progress, short_ticks, tiles)
+    MIN_RUNS, axis_labels, colors_of, ema_mean, ema_sums, load_metadata, load_monitor, load_progress, short_ticks, tiles)
 import matplotlib.pyplot as plt
 import os.path as osp
 import os
@@ -179,6 +179,7 @@ def plot_results(
     f, axarr = plt.subplots(nrows, ncols, squeeze=False, figsize=figsize, layout='constrained')
 
     groups = sorted({group_fn(result) for sresults in sk2r.values() for result in sresults}, key=str)
+    colors = colors_of(groups, COLORS)
 
     default_samples = 512
     if average_group:
@@ -203,9 +204,9 @@ def plot_results(
                 if resample:
                     x, y, _ = symmetric_ema(x, y, x[0], x[-1], resample, decay_steps=smooth_step)
                 label = str(group) if g2c[group] == 1 else None
-                ax.plot(x, y, color=COLORS[groups.index(group) % len(COLORS)], label=label)
+                ax.plot(x, y, color=colors[group], label=label)
         for group, xys in gresults.items():
-            color = COLORS[groups.index(group) % len(COLORS)]
+            color = colors[group]
             label = '%s (%i)' % (group, g2c[group])
             origxs = [xy[0] for xy in xys]
             low = max(x[0] for x in origxs)

@@ -6,7 +6,7 @@ import os.path as osp
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ except ImportError:
 # what axes show, by the names they have on the command line
 X_LABELS = {'timesteps': 'Environment timesteps', 'episodes': 'Episodes', 'walltime_hrs': 'Wall time (hours)'}
 Y_LABELS = {'reward': 'Episode return', 'timesteps': 'Episode length (timesteps)'}
+POLICY_COLORS = {'gaussian': 0, 'gmm': 2, 'flow': 3}  # which of `plot_util.COLORS`
 MIN_RUNS = 3  # of a band around their mean, or of an interval
 # of the arguments of a run, what has an effect on its numbers
 ARGS = ('num_env', 'reward_scale')
@@ -192,6 +193,21 @@ def _kind(both, settings, differing):
 # ================================================================
 # Figures
 # ================================================================
+
+def colors_of(groups: Iterable, colors: Sequence) -> dict:
+    """A colour of each group of runs: of those named after a policy the first has the one of that policy in all
+    figures (`run/experiments/experiment.py`); the others have what is left of `colors`, again and again.
+
+    >>> colors_of(['a2c', 'trpo_mpi, flow', 'trpo_mpi, gaussian'], ['blue', 'orange', 'green', 'red'])
+    {'a2c': 'orange', 'trpo_mpi, flow': 'red', 'trpo_mpi, gaussian': 'blue'}
+    """
+    groups, chosen = list(groups), {}
+    for policy, nth in POLICY_COLORS.items():
+        of_policy = [group for group in groups if policy in re.split(r'\W+', str(group))]
+        chosen.update({group: colors[nth] for group in of_policy[:1]})
+    free = itertools.cycle([color for color in colors if color not in chosen.values()])
+    return {group: chosen[group] if group in chosen else next(free) for group in groups}
+
 
 def axis_labels(xlabel: str | None, ylabel: str | None, by_default: bool) -> tuple[str | None, str | None]:
     """Those that are given, or else those of returns by timesteps, which `plot_util` has by default."""
