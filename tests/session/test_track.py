@@ -66,6 +66,15 @@ def test_weights_and_biases_offline(run_of, monkeypatch, wandb):
     assert config['lr'] == 1e-3 and config['env'] == 'CartPole-v1' and config['convs'] == [[1, 2, 3]]
 
 
+def test_what_goes_on_in_a_folder_is_the_same_run_there(run_of, monkeypatch, wandb):
+    monkeypatch.setenv('WANDB_MODE', 'offline')
+    for _ in range(2):
+        folder = run_of('--track')
+        wandb.teardown()
+    first, second = (folder / 'wandb').glob('offline-run-*')
+    assert first.name.split('-')[3] == second.name.split('-')[3]  # offline-run-<time>-<run>, perhaps with a number
+
+
 def read_wandb(path):
     """(rows of the history, config) of a record."""
     from wandb.proto import wandb_internal_pb2
