@@ -1,6 +1,7 @@
 """Load the results of many runs, smooth and plot them. Source: openai/baselines `common/plot_util.py`."""
 from onpolicybaselines.common.plotting import (
-    MIN_RUNS, axis_labels, colors_of, ema_mean, ema_sums, load_metadata, load_monitor, load_progress, short_ticks, tiles)
+    MIN_RUNS, axis_labels, colors_of, ema_mean, ema_sums, load_metadata, load_monitor, load_progress, short_ticks,
+    tiles)
 import matplotlib.pyplot as plt
 import os.path as osp
 import os
