@@ -23,7 +23,7 @@ def shortened(code):
     """With fewer steps, episodes and updates."""
     code = re.sub(r'((?:num|total)_timesteps=)([\d_.e]+)', lambda m: m[1] + (
         m[2] if float(m[2]) <= STEPS else str(2 * STEPS if '--resume' in code else STEPS)), code)
-    code = code.replace('eval_interval=10_000', f'eval_interval={STEPS // 2}')
+    code = re.sub(r'eval_interval=[\d_]+', f'eval_interval={STEPS // 2}', code)
     return re.sub(r'eval_episodes=\d+', 'eval_episodes=2', code)
 
 
