@@ -57,14 +57,15 @@ class AdamOptimizer:
         """Descend along the flat gradient [n], scaled down to that norm if it is longer; step: one of those that
         `update` gives."""
         if clip_norm is not None:
-            grads = grads * (clip_norm / tf.maximum(tf.norm(grads), clip_norm))
+            norm = tf.norm(grads)
+            grads = grads * tf.where(tf.math.is_finite(norm), clip_norm / tf.maximum(norm, clip_norm), np.nan)
         return step_of_adam(flat, grads, step, self.beta1, self.beta2, self.epsilon)
 
     def update(self, function: Callable, learning_rate: float, *args: Any, n: int = 1) -> Any:
         """What the compiled function(theta, m, v, steps [n], *args) gives as its second value; the first is what n
         calls of `apply_gradients` have made of theta, m and v.
 
-        Raises FloatingPointError, with nothing changed, if a gradient, its square or a parameter is not finite.
+        Raises FloatingPointError, with nothing changed, if a gradient, its square, norm or a parameter is not finite.
         """
         steps = steps_of_adam(learning_rate, self.t, n, self.beta1, self.beta2)
         (theta, m, v), result = function(self.getflat(), self.m, self.v, steps, *args)
