@@ -348,7 +348,7 @@ class Logger(object):
     """
 
     DEFAULT = None  # what `reset` goes back to: the logger made on first use without `configure`
-    CURRENT = None  # the logger behind the free functions
+    CURRENT: Any = None  # the logger behind the free functions
 
     def __init__(self, dir: str, output_formats: list[KVWriter], comm: Any = None) -> None:
         self.name2val: dict[str, Any] = defaultdict(float)  # values of this iteration

@@ -45,7 +45,7 @@ _BATCH_STD = {DiagGaussianPdType: BatchStdGaussianPdType, GaussianMixturePdType:
 def pdtype_for(ac_space: gym.spaces.Box, policy: str | None, std_fisher: str,
                policy_kwargs: Mapping[str, Any]) -> PdType:
     """The family for `MlpPolicy`'s arguments of the same names. Raises UsageError."""
-    family = type(make_pdtype(ac_space, policy))
+    family: Any = type(make_pdtype(ac_space, policy))
     if std_fisher == 'batch':
         family = _BATCH_STD.get(family, family)
     kwargs, = split_keywords(policy_kwargs, family, skip=FAMILY_SIZES)

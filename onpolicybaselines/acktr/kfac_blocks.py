@@ -10,7 +10,7 @@ Blocks are TensorFlow, to be compiled or called as they are; `FisherMatrix` comp
 import abc
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -236,7 +236,8 @@ class ScaleAndShiftBlock(FullBlock):
         return [grad, grad * layer.x]
 
 
-BLOCKS = {'dense': DenseBlock, 'conv2d': Conv2DBlock, 'scale_and_shift': ScaleAndShiftBlock, 'free': FullBlock}
+BLOCKS: dict[str, Callable[[Sequence[tf.Variable], Options], CurvatureBlock]] = {
+    'dense': DenseBlock, 'conv2d': Conv2DBlock, 'scale_and_shift': ScaleAndShiftBlock, 'free': FullBlock}
 
 
 def blocks_of(layers: Sequence[Layer], grads: Sequence[tf.Tensor | None], var_list: Sequence[tf.Variable],

@@ -424,7 +424,7 @@ def read_state(path: str) -> State:
 def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array: Any = np.ascontiguousarray(arrays[name])
         digest.update(repr((name, array.dtype.str, arrays[name].shape)).encode())
         digest.update(array.reshape(-1).view('uint8'))
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from onpolicybaselines.common.mpi_world import rank, size
 LARGEST = np.finfo('float32').max
 
 
-def check_finite(whole: str | None, environments: bool = True, first: int = 0, **arrays: np.ndarray) -> None:
+def check_finite(whole: str | None, environments: bool = True, first: int = 0, **arrays: ArrayLike) -> None:
     """Raise FloatingPointError, naming array, step, environment and, of several, rank, for the earliest number that is
     not finite, or too large for float32, in which networks see it.
 

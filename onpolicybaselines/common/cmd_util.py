@@ -194,7 +194,7 @@ def parse_unknown_args(args: Sequence[str]) -> dict[str, str | None]:
 
     Raises UsageError for a word that belongs to no name.
     """
-    retval = {}
+    retval: dict[str, str | None] = {}
     preceded_by_key = False
     for arg in args:
         if arg.startswith('--'):

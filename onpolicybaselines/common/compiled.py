@@ -17,7 +17,7 @@ ROUNDING = 10  # an error of this many times what one unit in the last place of 
 ULPS = 100     # and so is one of this many units in the last place of the value
 
 
-def compiled(f: Callable, *inputs: tf.TensorSpec, xla: bool = False, probe: Callable | None = None) -> Callable:
+def compiled(f: Callable, *inputs: tf.TensorSpec, xla: bool = False, probe: Callable | None = None) -> 'Compiled':
     """`f` compiled once for arguments like `inputs`; takes arrays of any dtype that fits, gives numpy arrays.
 
     xla: by XLA, which takes longer, once for each shape of arguments, and makes many small operations a few fast ones;

@@ -20,6 +20,8 @@ class Interrupted(SystemExit):
     together: all MPI ranks end so, at the same point; else the others do not know of it.
     """
 
+    code: int
+
     def __init__(self, signum: int, together: bool = False):
         super().__init__(128 + signum)
         self.signum, self.together = signal.Signals(signum), together

@@ -3,6 +3,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from onpolicybaselines.common.checks import check_same_shape
 
@@ -68,7 +69,7 @@ def unflatten_vector(vec: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list
     return arrs
 
 
-def discount_with_boundaries(X: np.ndarray, New: np.ndarray, gamma: float) -> np.ndarray:
+def discount_with_boundaries(X: ArrayLike, New: ArrayLike, gamma: float) -> np.ndarray:
     """Discounted sums along axis 0 that do not reach across the start of an episode.
 
     Args:
@@ -94,6 +95,6 @@ def discount_with_boundaries(X: np.ndarray, New: np.ndarray, gamma: float) -> np
         y[:] = sums[::-1]
     return Y
 
-def safemean(xs: Sequence[float]) -> float:
+def safemean(xs: Sequence[float]) -> float | np.floating:
     """Mean; NaN of nothing. Upstream: ppo2/ppo2.py."""
     return np.mean(xs) if len(xs) else np.nan

@@ -233,7 +233,7 @@ def _normalize_clip_observation(x, clip_range=(-5.0, 5.0)):
     return norm_x, rms
 
 
-def get_network_builder(name: str | Callable) -> Callable:
+def get_network_builder(name: str | Callable) -> Callable[..., Callable]:
     """The builder registered under `name`; a callable is returned as it is.
 
     Add your own with `@register('my_network')` on a function of keywords that returns a network_fn.

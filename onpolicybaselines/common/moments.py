@@ -10,7 +10,7 @@ FAR = 100  # standard deviations, of at least FLOOR
 FLOOR = 1e-2  # of a variance
 
 
-def prior_mean(mean: np.ndarray, batch_mean: np.ndarray, batch_var: np.ndarray) -> np.ndarray:
+def prior_mean(mean: np.ndarray, batch_mean: np.ndarray, batch_var: np.ndarray | float) -> np.ndarray:
     """Where the samples that a filter begins with lie: at `mean`, or with the first batch, element by element, where
     that is `FAR` off.
 

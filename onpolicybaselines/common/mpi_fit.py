@@ -72,7 +72,7 @@ def minimize(adam: MpiAdam, gradient: Callable, *inputs: tf.TensorSpec, xla: boo
     return fit
 
 
-def _groups(comm: MPI.Intracomm | None, largest: int) -> tuple[MPI.Intracomm | None, MPI.Intracomm | None]:
+def _groups(comm: MPI.Intracomm | None, largest: int) -> tuple[MPI.Comm | None, MPI.Comm | None]:
     """The group of this rank, neighbours in number, and the first ranks of all groups; None where there is but one."""
     if comm is None or comm.Get_size() <= largest:
         return comm, None

@@ -76,7 +76,7 @@ def size() -> int:
     return 1 if comm is None else comm.Get_size()
 
 
-def allsum(x: np.ndarray, comm: MPI.Intracomm | None = None) -> np.ndarray:
+def allsum(x: ArrayLike, comm: MPI.Intracomm | None = None) -> np.ndarray:
     """Sum of x over the ranks, the same to the bit on all of them; without MPI a copy.
 
     float32 and float64 keep their dtype, all else becomes float64. Shapes must agree on all ranks.

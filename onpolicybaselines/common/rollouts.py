@@ -22,7 +22,7 @@ def acting(model: Any) -> Callable:
 
 
 def collect(env: VecEnv, actor: Callable, noise: np.ndarray, obs: np.ndarray, news: np.ndarray, acs: np.ndarray,
-            rews: np.ndarray) -> dict[tuple[int, int], dict]:
+            rews: np.ndarray) -> dict[tuple[int, np.intp], dict]:
     """Step N environments T times; returns by (t, n) the info of each step at which an episode ended.
 
     noise: [T, N, ...], which `actor` takes beside observations, and may overwrite. Filled in are obs and news
@@ -66,7 +66,7 @@ class Episodes:
         self.ep_ret = np.zeros(nenv)
         self.ep_len = np.zeros(nenv, int)
 
-    def note(self, rewards: np.ndarray, dones: Sequence | np.ndarray, infos: Sequence[dict]) -> None:
+    def note(self, rewards: np.ndarray, dones: Sequence | np.ndarray, infos: list[dict]) -> None:
         """Take in a step; an episode that ended has {'r': return, 'l': length} as `info['episode']` from now on.
 
         Where a `Monitor` inside wrote it, it stays: that knows the raw return.
@@ -88,7 +88,7 @@ class Episodes:
         self.ep_ret, self.ep_len = state['ep_ret'].copy(), state['ep_len'].copy()
 
 
-def values_beyond(model: Any, dones: Sequence, infos: Sequence[dict], states: np.ndarray | None) -> np.ndarray:
+def values_beyond(model: Any, dones: ArrayLike, infos: list[dict], states: np.ndarray | None) -> np.ndarray:
     """[nenv], the values of the last observations of episodes that a time limit cut, else 0.
 
     states: of the model, after the step.

@@ -32,7 +32,7 @@ class RunningMeanStd(object):
         batch_count = x.shape[0]
         self.update_from_moments(batch_mean, batch_var, batch_count)
 
-    def update_from_moments(self, batch_mean: np.ndarray, batch_var: np.ndarray, batch_count: float) -> None:
+    def update_from_moments(self, batch_mean: np.ndarray, batch_var: np.ndarray | float, batch_count: float) -> None:
         """Take in a batch of which only mean, population variance and size are known."""
         if self.count == self.epsilon:
             self.mean = prior_mean(self.mean, batch_mean, batch_var)
@@ -50,7 +50,7 @@ class RunningMeanStd(object):
 
 
 def update_mean_var_count_from_moments(
-        mean: np.ndarray, var: np.ndarray, count: float, batch_mean: np.ndarray, batch_var: np.ndarray,
+        mean: np.ndarray, var: np.ndarray, count: float, batch_mean: np.ndarray, batch_var: np.ndarray | float,
         batch_count: float) -> tuple[np.ndarray, np.ndarray, float]:
     """Mean, population variance and size of two samples joined, from those of each.
 

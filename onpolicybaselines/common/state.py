@@ -37,7 +37,7 @@ def generator_state(generator: Generator) -> State:
         return {'version': version, 'internal': np.array(internal), 'gauss': gauss}
     if isinstance(generator, np.random.RandomState):
         return generator.get_state(legacy=False)
-    return generator.bit_generator.state
+    return dict(generator.bit_generator.state)
 
 
 def set_generator_state(generator: Generator, state: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from onpolicybaselines.common.compiled import compiled
+from onpolicybaselines.common.compiled import Compiled, compiled
 from onpolicybaselines.common.files import read_arrays, write_arrays
 from onpolicybaselines.common.variables import name_of, split_like
 
@@ -56,7 +56,7 @@ def normc_initializer(std: float = 1.0, axis: int = 0) -> Callable:
 # Theano-like Function
 # ================================================================
 
-def function(f: Callable, *inputs: tf.TensorSpec, xla: bool = False, probe: Callable | None = None) -> Callable:
+def function(f: Callable, *inputs: tf.TensorSpec, xla: bool = False, probe: Callable | None = None) -> Compiled:
     """A compiled function of arrays, see `common/compiled.py`."""
     return compiled(f, *inputs, xla=xla, probe=probe)
 

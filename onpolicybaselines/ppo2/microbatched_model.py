@@ -41,7 +41,8 @@ class MicrobatchedModel(Model):
             raise UsageError('microbatches are for feed-forward networks only, such as mlp or cnn')
 
     def train(self, lr: float, cliprange: float, obs: np.ndarray, returns: np.ndarray, masks: np.ndarray,
-              actions: np.ndarray, values: np.ndarray, neglogpacs: np.ndarray, states: None = None) -> np.ndarray:
+              actions: np.ndarray, values: np.ndarray, neglogpacs: np.ndarray, states: np.ndarray | None = None
+              ) -> np.ndarray:
         """See Model.train."""
         cliprange, *arrays, noise = self.minibatch(cliprange, obs, returns, masks, actions, values, neglogpacs)
         # the noise of all states comes as often as there are samples

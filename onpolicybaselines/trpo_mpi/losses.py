@@ -18,7 +18,7 @@ from onpolicybaselines.common.layers import released_moments
 from onpolicybaselines.common.policies import PolicyWithValue
 from onpolicybaselines.common.policy import batch_placeholders
 from onpolicybaselines.common.sampling import entropy_of
-from onpolicybaselines.trpo_mpi.by_hand import gaussian_fisher
+from onpolicybaselines.trpo_mpi.by_hand import GaussianFisher, gaussian_fisher
 
 # what XLA may compile, and after how many updates that pays: seconds to compile over what is then saved per update
 # (measured of a flow, a mixture of five, a Gaussian: fit 160; fvp 240, 420, 640; losses 470, 1000, 1400; gradient 1400,
@@ -33,7 +33,7 @@ class Functions(NamedTuple):
 
     compute_losses: Callable
     compute_lossandgrad: Callable
-    compute_fvp: Compiled
+    compute_fvp: Compiled | GaussianFisher
     compute_vflossandgrad: Callable # of tensors: compiled as a part of the fit
 
 

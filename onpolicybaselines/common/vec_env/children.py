@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium.vector.utils import batch_space
 
 from onpolicybaselines.common.env_state import env_state, set_env_state
@@ -126,7 +127,7 @@ class ChildEnvsFn:
         return dict(self.__dict__, spec=None)  # not every spec can be pickled
 
 
-def shared_out(items: Sequence, in_series: int) -> list[Sequence]:
+def shared_out(items: Sequence | np.ndarray, in_series: int) -> list[Any]:
     """What there is of each environment, by process.
 
     >>> shared_out('abcd', 2)

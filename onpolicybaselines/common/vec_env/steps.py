@@ -130,7 +130,7 @@ def end_of_episode(info: dict, ob: Any, terminated: bool, truncated: bool) -> di
             'TimeLimit.truncated': bool(truncated) and not terminated}
 
 
-def map_terminal_observation(fn: Callable[[int, Obs], Obs], infos: list[dict]) -> list[dict]:
+def map_terminal_observation(fn: Callable[[int, Any], Obs], infos: list[dict]) -> list[dict]:
     """`infos` with fn(i, observation) as the terminal observation of environment i, where it has one."""
     return [{**info, 'terminal_observation': fn(i, info['terminal_observation'])}
             if 'terminal_observation' in info else info for i, info in enumerate(infos)]

@@ -27,7 +27,7 @@ def obs_space_info(obs_space: gymnasium.Space) -> tuple[list, dict[Any, tuple], 
     Source: openai/baselines `common/vec_env/util.py`.
     """
     if isinstance(obs_space, gymnasium.spaces.Dict):
-        subspaces = obs_space.spaces
+        subspaces: dict[Any, gymnasium.Space] = obs_space.spaces
     elif isinstance(obs_space, gymnasium.spaces.Tuple):
         subspaces = {i: obs_space.spaces[i] for i in range(len(obs_space.spaces))}
     else:

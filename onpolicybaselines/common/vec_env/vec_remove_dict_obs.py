@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 
+from onpolicybaselines.common.vec_env.steps import Obs
 from onpolicybaselines.common.vec_env.vec_env import VecEnv, VecEnvObservationWrapper
 
 
@@ -16,6 +17,6 @@ class VecExtractDictObs(VecEnvObservationWrapper):
         self.key = key
         super().__init__(venv=venv, observation_space=venv.observation_space.spaces[self.key])
 
-    def process(self, obs: dict[Any, np.ndarray]) -> np.ndarray:
+    def process(self, obs: Obs) -> np.ndarray:
         """The entry `key`."""
         return obs[self.key]
