@@ -54,10 +54,19 @@ def _traced(f, inputs, **kwargs):
     writes = functools.cache(lambda: _writes(concrete().graph))
 
     def run(*args):
-        if writes():
-            note_change()
-        return concrete()(*args)
+        with _in_order():
+            if writes():
+                note_change()
+            return concrete()(*args)
     return run
+
+
+def _in_order():
+    """Around calls and tracing: operations one after the other, where TensorFlow has several threads for them. Which of
+    them ends first would decide which sum of a loop's gradients is added up in place, and so its last bit."""
+    if tf.config.threading.get_inter_op_parallelism_threads() == 1:
+        return contextlib.nullcontext()
+    return tf.experimental.function_executor_type('SINGLE_THREADED_EXECUTOR')
 
 
 def _writes(graph):

@@ -47,6 +47,37 @@ print(*[np.abs(compiled(f, heads) - np.concatenate(heads, axis=1)).max() for f i
 """
 
 
+# Two operations of a loop's body that need nothing of each other, on two threads: whether they run side by side.
+LOOP = """
+import sys
+import time
+import tensorflow as tf
+import onpolicybaselines.common.tf_util as U
+
+tf.config.threading.set_inter_op_parallelism_threads(2)
+spans = []
+
+def wait(x):
+    begin = time.monotonic()
+    time.sleep(0.2)
+    spans.append((begin, time.monotonic()))
+    return x
+
+def body(i, x):
+    first, second = (tf.numpy_function(wait, [x + k], x.dtype, stateful=False) for k in (1.0, 2.0))
+    return i + 1, tf.ensure_shape(first + second, [])
+
+def f(x):
+    return tf.while_loop(lambda i, x: i < 2, body, (0, x))[1]
+
+x = tf.TensorSpec([])
+run = U.function(f, x) if sys.argv[1] == 'ours' else tf.function(f, input_signature=[x], autograph=False)
+value = run(tf.constant(1.0))
+spans.sort()
+print(float(value), any(begin < end for (_, end), (begin, _) in zip(spans, spans[1:])))
+"""
+
+
 def in_a_process(isa, *words):
     """Run Python with the instruction set limited to `isa`; returns its stdout."""
     env = dict(os.environ, XLA_FLAGS=f'--xla_cpu_max_isa={isa}', PYTHONPATH=str(HERE.parents[1]))
@@ -195,6 +226,13 @@ def test_function_is_traced_once_and_takes_and_gives_arrays():
         np.testing.assert_array_equal(out['x'], x)
         assert out['sum'] == 2 * np.sum(x) and out['none'] is None
     assert len(traces) == 1
+
+
+@pytest.mark.parametrize(('whose', 'side_by_side'), [('ours', 'False'), ("TensorFlow's", 'True')])
+def test_operations_run_one_after_the_other(whose, side_by_side):
+    """With two threads of TensorFlow's a sum of gradients in a loop, as of an LSTM, is not the same each time."""
+    result = subprocess.run([sys.executable, '-c', LOOP, whose], capture_output=True, text=True, check=False)
+    assert result.stdout.split() == ['13.0', side_by_side], result.stderr
 
 
 def test_function_refuses_what_does_not_fit():
