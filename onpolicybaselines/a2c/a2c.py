@@ -128,7 +128,7 @@ def learn(
     ent_coef: NonNegative[float] = 0.01,
     max_grad_norm: Positive[float] | None = 0.5,
     lr: Positive[float] = 7e-4,
-    lrschedule: Literal[tuple(schedules)] | Callable = 'linear',
+    lrschedule: Literal[tuple(schedules)] | Callable = 'linear',  # type: ignore[valid-type]
     epsilon: NonNegative[float] = 1e-5,
     alpha: Fraction = 0.99,
     gamma: Fraction = 0.99,

@@ -139,7 +139,7 @@ def learn(
     max_grad_norm: Positive[float] | None = 0.5,
     kfac_clip: Positive[float] = 0.001,
     save_interval: NonNegative[int] | None = None,
-    lrschedule: Literal[tuple(schedules)] | Callable = 'linear',
+    lrschedule: Literal[tuple(schedules)] | Callable = 'linear',  # type: ignore[valid-type]
     load_path: str | os.PathLike | None = None,
     is_async: bool = True,
     policy: str | None = None,

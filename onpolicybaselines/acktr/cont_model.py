@@ -22,7 +22,7 @@ from onpolicybaselines.common.prediction import batched, unbatched
 from onpolicybaselines.common.spaces import space_from_json, space_to_json
 from onpolicybaselines.common.state import State
 from onpolicybaselines.common.vec_env import VecEnv, VecEnvWrapper
-from onpolicybaselines.common.vec_env.steps import Step
+from onpolicybaselines.common.vec_env.steps import Obs, Step
 from onpolicybaselines.version import __version__
 
 
@@ -149,7 +149,7 @@ class Starts(VecEnvWrapper):
         super().__init__(venv)
         self.start = None
 
-    def reset(self) -> np.ndarray:
+    def reset(self) -> Obs:
         """The first observations of the next episode, [1, ...]."""
         obs, self.start = self.start, None
         return self.venv.reset() if obs is None else obs

@@ -1,5 +1,5 @@
 """Atari games as the DeepMind papers preprocess them. Needs the extra `atari`: ale-py and opencv."""
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -35,7 +35,7 @@ class EpisodicLifeEnv(gym.Wrapper):
         self.lives = 0
         self.was_real_done = True
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+    def step(self, action: int) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict]:
         """Step; losing a life but the last terminates."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         self.was_real_done = terminated or truncated

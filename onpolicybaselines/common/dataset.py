@@ -94,7 +94,8 @@ def iterbatches(arrays: Sequence[np.ndarray], *, num_batches: int | None = None,
     """
     if (num_batches is None) == (batch_size is None):
         raise ValueError('Provide num_batches or batch_size, but not both')
-    check_positive(*(('num_batches', num_batches) if batch_size is None else ('batch_size', batch_size)))
+    if num_batches is not None: check_positive('num_batches', num_batches)
+    if batch_size is not None: check_positive('batch_size', batch_size)
     arrays = tuple(map(np.asarray, arrays))
     n = arrays[0].shape[0]
     if any(a.shape[0] != n for a in arrays[1:]):

@@ -4,7 +4,7 @@ B: batch (states), A: action dimensions, K: mixture components. A `PdType` is a 
 a `Pd` is the batch of distributions at given states. Densities come from TensorFlow Probability; noise and what is
 estimated from samples from common/sampling.py. Log-probabilities and entropies are in nats.
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -65,7 +65,7 @@ class Pd(SampledPd):
 
 class PdType(NoisePdType):
     """A parametrised family of distributions."""
-    def pdclass(self) -> type[Pd]:
+    def pdclass(self) -> Callable[[tf.Tensor], Pd]:
         """The class of its members."""
         raise NotImplementedError
     def pdfromflat(self, flat: tf.Tensor) -> Pd:

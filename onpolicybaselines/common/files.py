@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -91,7 +91,8 @@ def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta
         if not _is_numeric(value) or name == _META:
             raise ValueError(f'{name!r} cannot be saved: {value.dtype} is no array of numbers')
     with replacing(path, 'wb') as fh:
-        np.savez(fh, **arrays, **{_META: np.array(json.dumps(meta or {}))})
+        members: dict[str, Any] = {**arrays, _META: np.array(json.dumps(meta or {}))}
+        np.savez(fh, **members)
 
 
 def read_arrays(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:

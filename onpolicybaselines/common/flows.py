@@ -7,14 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
 
 from onpolicybaselines.common.compiled import concat
 from onpolicybaselines.common.layers import record_layer, standardize
 from onpolicybaselines.common.tf_util import flattenallbut0
 from onpolicybaselines.common.variables import constant_initializer, get_variable, uniform_initializer, variable_scope
-
-tfb = tfp.bijectors
 
 # the released code's uniform limit of last layers, by which a fresh flow is close to the identity, and its names
 _LAST_LAYER = 3e-3

@@ -154,7 +154,7 @@ class _Machine:
         node = world.Split_type(MPI.COMM_TYPE_SHARED)
         nbytes = 0 if node.Get_rank() else 6 * 8 * node.Get_size()
         memory, _ = MPI.Win.Allocate_shared(nbytes, 8, comm=node).Shared_query(0)
-        self.rows = np.frombuffer(memory, 'int64').reshape(-1, 6)
+        self.rows = np.frombuffer(memoryview(memory), 'int64').reshape(-1, 6)
         self.mine = self.rows[node.Get_rank()]
         self.mine[:] = world.Get_rank(), os.getpid(), 0, 0, 0, 0
         node.Barrier()

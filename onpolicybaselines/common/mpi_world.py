@@ -170,7 +170,8 @@ def abort_on_exception() -> Iterator[None]:
 def abort(status: int, message: str) -> NoReturn:
     """End ALL ranks with `status` after `message` is printed on stderr."""
     sys.stdout.flush()
-    if size() > 1:
-        end_all(get_comm(), status, message)
+    comm = get_comm()
+    if comm is not None and comm.Get_size() > 1:
+        end_all(comm, status, message)
     print(message, file=sys.stderr, flush=True)
     sys.exit(status)

@@ -141,7 +141,7 @@ class Policy:
         ob = self._batch(observation)
         return self._neglogp(ob, np.reshape(ac, (len(ob), *self.pdtype.sample_shape())))
 
-    def actor(self, stochastic: bool = True) -> Callable[..., np.ndarray]:
+    def actor(self, stochastic: bool = True) -> 'Callable[..., np.ndarray] | Actor':
         """`act` at the present parameters and observation filter, ten times as fast: ask for it again after an update.
 
         (Observations, noise=None) -> actions [B, ...], those of `act` up to rounding. It is put together by

@@ -385,7 +385,7 @@ class HumanoidFlagrunEnv(HumanoidEnv):
                       contype=0, conaffinity=0)
 
     @property
-    def target(self) -> tuple[float, float]:
+    def target(self) -> tuple[float, float]:  # type: ignore[override]
         """Where the flag is."""
         return self.data.mocap_pos[0, 0].item(), self.data.mocap_pos[0, 1].item()
 

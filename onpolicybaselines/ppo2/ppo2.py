@@ -47,7 +47,8 @@ def learn(*, network: str | Callable, env: gym.Env | gym.vector.VectorEnv | VecE
             mpi_rank_weight: NonNegative[float] = 1, comm: Any = None,
             policy: str | None = None, value_network: Literal['copy', 'shared'] | Callable | None = None,
             normalize_observations: bool = False, bootstrap_truncated: bool = False, ent_samples: Repeats = 10,
-            lrschedule: Literal[tuple(schedules)] = 'constant', clipschedule: Literal[tuple(schedules)] = 'constant',
+            lrschedule: Literal[tuple(schedules)] = 'constant',  # type: ignore[valid-type]
+            clipschedule: Literal[tuple(schedules)] = 'constant',  # type: ignore[valid-type]
             xla: bool | None = None, callback: Callable | None = None, **network_kwargs) -> Any:
     '''
     Learn a policy with PPO; returns its Model.

@@ -55,7 +55,7 @@ class ChildEnvs(gymnasium.Env):
         except Exception as error:
             return self.observation_space.sample(), {'error': _report(error)}
 
-    def step(self, actions: Sequence) -> tuple[Any, float, bool, bool, dict]:
+    def step(self, actions: np.ndarray) -> tuple[Any, float, bool, bool, dict]:
         """Step them all."""
         try:
             obs, *rest = self.venv.step(actions)
@@ -78,6 +78,7 @@ class ChildEnvs(gymnasium.Env):
         try:
             for env, state in zip(self.venv.envs, self.awaited_states, strict=True):
                 set_env_state(env, state)
+            return None
         except Exception as error:
             return error
 
