@@ -12,11 +12,14 @@ EXPERIMENT = Experiment(
     title="PPO2 with Gaussians and flows, and SB3's PPO",
     tasks=dict.fromkeys(('Hopper-v5', 'HalfCheetah-v5', 'Walker2d-v5', 'Ant-v5'), 1_000_000),
     methods={'gaussian': GAUSSIAN._replace(options=(PPO2, *GAUSSIAN.options)),
+             'gaussian-as-sb3': GAUSSIAN._replace(
+                 label='Gaussian, losses as SB3', dashed=True,
+                 options=(PPO2, *GAUSSIAN.options, '--vf_coef=1', '--bootstrap_truncated=True')),
              'sb3': Method("Gaussian, SB3's PPO", (), '#7f7f7f', program='run.experiments.sb3'),
              'flow': FLOW._replace(options=(PPO2, *FLOW.options))},
     seeds=5,
     options=(),
-    comparisons=(('gaussian', 'sb3'), ('flow', 'gaussian')),
+    comparisons=(('gaussian', 'sb3'), ('gaussian-as-sb3', 'sb3'), ('flow', 'gaussian')),
     interquartile=True,
     needs=('stable_baselines3',),
 )
