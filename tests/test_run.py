@@ -429,15 +429,15 @@ def test_playing_hands_on_the_state(tmp_path):
         v.assign_add(np.random.default_rng(i).standard_normal(v.shape))
 
     def returns_of(remember):
-        env, returns, total, state, dones = run.build_env(args), [], 0, None, np.zeros(1)
+        env, returns, rewards, state, dones = run.build_env(args), [], [], None, np.zeros(1)
         obs = env.reset()
         while len(returns) < 2:
             action, _, state, _ = model.step(obs, state if remember else None, dones, stochastic=False)
             obs, reward, dones, _ = env.step(action)
-            total += reward[0]
+            rewards.append(float(reward[0]))
             if dones[0]:
-                returns.append(total)
-                total = 0
+                returns.append(sum(rewards))  # from Python 3.12 on not the sum of additions one by one
+                rewards = []
         env.close()
         return returns
 

@@ -1,6 +1,7 @@
 """Environments that take their steps in processes of their own."""
 import contextlib
 import multiprocessing.connection
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -145,6 +146,7 @@ class SubprocVecEnv(VecEnv):
         try:
             yield
         except (EOFError, ConnectionError) as error:
+            traceback.clear_frames(error.__traceback__)  # of buffers to be sent, at whose end Python 3.12 crashes
             ended = multiprocessing.connection.wait([p.sentinel for p in self.venv.processes], timeout=5)
             codes = {}
             for i, process in enumerate(self.venv.processes):
