@@ -79,8 +79,9 @@ def test_acktr_cont_keeps_a_flow_at_the_desired_kl(env, tmp_path):
 
 
 CARTPOLE = {  # (options of `learn` and of the network, factor on rewards)
-    'mlp': (dict(nminibatches=1, value_network='copy'), 1.),
-    'lstm': (dict(nminibatches=2, nlstm=64), 0.05),  # or the clipped value follows too slowly, and policies get lost
+    'mlp': (dict(nsteps=32, noptepochs=20, nminibatches=1, lam=0.8, value_network='copy'), 1.),
+    # the factor, or the clipped value follows too slowly, and policies get lost
+    'lstm': (dict(nsteps=128, noptepochs=10, nminibatches=2, lam=0.95, nlstm=64), 0.05),
 }
 
 
@@ -90,20 +91,20 @@ CARTPOLE = {  # (options of `learn` and of the network, factor on rewards)
 def test_ppo2_balances_the_pole(network):
     """CartPole-v1 in 100,000 steps: 475 is the mean return of some 100 episodes of the trained policy.
 
-    Of seeds 0 to 4, with mlp all reach it (500 each). With lstm three did (485, 498, 283, 225, 500): two must, which
-    fails in 9 % of the cases if three in five is the truth, as on another machine the runs are others.
+    Of seeds 0 to 4 all reached it: 500 each with mlp; 500, 500, 498, 477 and 483 with lstm, and 492 a sixth. Four must with
+    lstm, as on another machine the runs are others: if nine in ten reach it that fails in 8 % of the cases.
     """
     finals = [_balance(network, seed) for seed in range(5)]
     print(network, finals)
-    assert np.sum(np.array(finals) >= 475) >= {'mlp': 5, 'lstm': 2}[network], finals
+    assert np.sum(np.array(finals) >= 475) >= {'mlp': 5, 'lstm': 4}[network], finals
 
 
 def _balance(network, seed):
     options, scale = CARTPOLE[network]
     env = vec_env('CartPole-v1', 8, 100 * seed, lambda env: RewardScaler(env, scale))
     with logger.scoped_configure(format_strs=[]):
-        model = ppo2.learn(network=network, env=env, total_timesteps=100_000, seed=seed, nsteps=32, noptepochs=20,
-                           gamma=0.98, lam=0.8, lr=1e-3, lrschedule='linear', clipschedule='linear', **options)
+        model = ppo2.learn(network=network, env=env, total_timesteps=100_000, seed=seed, gamma=0.98, lr=1e-3,
+                           lrschedule='linear', clipschedule='linear', **options)
     return returns_of(model, env, 6500).mean() / scale
 
 
