@@ -91,8 +91,8 @@ CARTPOLE = {  # (options of `learn` and of the network, factor on rewards)
 def test_ppo2_balances_the_pole(network):
     """CartPole-v1 in 100,000 steps: 475 is the mean return of some 100 episodes of the trained policy.
 
-    Of seeds 0 to 4 all reached it: 500 each with mlp; 500, 500, 498, 477 and 483 with lstm, and 492 a sixth. Four must with
-    lstm, as on another machine the runs are others: if nine in ten reach it that fails in 8 % of the cases.
+    Of seeds 0 to 4 all reached it: 500 each with mlp; 500, 500, 498, 477 and 483 with lstm, and 492 a sixth. With lstm
+    four must, as on another machine the runs are others: if nine in ten reach it that fails in 8 % of the cases.
     """
     finals = [_balance(network, seed) for seed in range(5)]
     print(network, finals)
