@@ -127,7 +127,7 @@ def default_xy_fn(r: Result) -> tuple[np.ndarray, np.ndarray]:
 
 def default_split_fn(r: Result) -> str:
     """The name of the run's folder without a final -<digits>: runs that differ in their seed go together."""
-    return re.sub(r'-\d+\Z', '', osp.basename(osp.normpath(r.dirname or '')))
+    return re.sub(r'-\d+\Z', '', osp.basename(osp.normpath(r.dirname)))  # type: ignore[arg-type, type-var]
 
 
 def plot_results(

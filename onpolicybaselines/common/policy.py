@@ -141,7 +141,7 @@ class Policy:
         ob = self._batch(observation)
         return self._neglogp(ob, np.reshape(ac, (len(ob), *self.pdtype.sample_shape())))
 
-    def actor(self, stochastic: bool = True) -> 'Callable[..., np.ndarray] | Actor':
+    def actor(self, stochastic: bool = True) -> Callable[..., np.ndarray]:
         """`act` at the present parameters and observation filter, ten times as fast: ask for it again after an update.
 
         (Observations, noise=None) -> actions [B, ...], those of `act` up to rounding. It is put together by
@@ -152,7 +152,7 @@ class Policy:
         if layers is None or head is None:
             return functools.partial(self.act, stochastic=stochastic)
         act, programs = actors.policy(self.ob_space, self._dtype, layers, head, self._mean_std())
-        return Actor(self, stochastic, act, programs if stochastic else None)
+        return Actor(self, stochastic, act, programs if stochastic else None)  # type: ignore[return-value]
 
     def present_actor(self, stochastic: bool = True) -> Callable[..., np.ndarray]:
         """`actor`, kept until variables change (`variables.changes`): for single actions."""

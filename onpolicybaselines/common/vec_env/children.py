@@ -55,7 +55,7 @@ class ChildEnvs(gymnasium.Env):
         except Exception as error:
             return self.observation_space.sample(), {'error': _report(error)}
 
-    def step(self, actions: np.ndarray) -> tuple[Any, float, bool, bool, dict]:
+    def step(self, actions: Sequence | np.ndarray) -> tuple[Any, float, bool, bool, dict]:
         """Step them all."""
         try:
             obs, *rest = self.venv.step(actions)

@@ -57,7 +57,7 @@ class SubprocVecEnv(VecEnv):
         with self._watch():
             self.render_mode, self.metadata = (self.venv.get_attr(name)[0] for name in ('render_mode', 'metadata'))
 
-    def step_async(self, actions: np.ndarray) -> None:
+    def step_async(self, actions: Sequence | np.ndarray) -> None:
         """See VecEnv.step_async."""
         if self.waiting:
             raise AlreadySteppingError()
