@@ -64,9 +64,14 @@ def _traced(f, inputs, **kwargs):
 def _in_order():
     """Around calls and tracing: operations one after the other, where TensorFlow has several threads for them. Which of
     them ends first would decide which sum of a loop's gradients is added up in place, and so its last bit."""
-    if tf.config.threading.get_inter_op_parallelism_threads() == 1:
-        return contextlib.nullcontext()
-    return tf.experimental.function_executor_type('SINGLE_THREADED_EXECUTOR')
+    if _several_threads():
+        return tf.experimental.function_executor_type('SINGLE_THREADED_EXECUTOR')
+    return contextlib.nullcontext()
+
+
+@functools.cache  # TensorFlow keeps the number that it starts with, and asking takes 14 us
+def _several_threads():
+    return tf.config.threading.get_inter_op_parallelism_threads() != 1
 
 
 def _writes(graph):
