@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from onpolicybaselines.common.files import replacing
 from run.plots.tables import Table, read_tables
 
@@ -189,9 +191,15 @@ def _experiment(name, folder=None):
 
 
 def returns() -> Table:
-    """Roboschool's own policies here and there."""
-    data = _read('envs/returns.json')
-    return Table(('', *data['tasks']), [(name, *map(str, row)) for name, row in data['rows'].items()])
+    """Roboschool's own policies here and in its release: mean and standard deviation, how many ended early."""
+    here, release = (_read('envs/returns.json')[side]['tasks'] for side in ('here', 'release'))
+
+    def cells(returns, lengths):
+        return (f'{np.mean(returns):.0f} ± {np.std(returns, ddof=1):.0f}',
+                f'{sum(length < 1000 for length in lengths)} of {len(lengths)}')
+
+    return Table(('task', 'here', 'ended early', 'release', 'ended early'),
+                 [(task, *cells(**here[task]), *cells(**release[task])) for task in here])
 
 
 def time_per_step(suite: str, title: str) -> Table:
