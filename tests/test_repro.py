@@ -18,7 +18,7 @@ import pytest
 from rliable import metrics
 
 from onpolicybaselines.bench.benchmarks import get_benchmark
-from run import baselines, fig1, fig2, fig3, fig6, why
+from run import baselines, fig1, fig2, fig3, fig6, shrink, why
 from run.experiments import experiment, jobs
 from run.experiments.experiment import Experiment, Method
 from run.experiments.jobs import Job, Worker, run_jobs
@@ -569,3 +569,15 @@ def test_nothing_to_draw_is_said(tmp_path, capsys):
 def test_nothing_to_draw_without_training_either(figure, tmp_path, capsys):
     figure.main(['--plot-only', '--folder', str(tmp_path)])
     assert 'nothing to draw' in capsys.readouterr().err and not [*tmp_path.iterdir()]
+
+
+def test_shrunk_logs_keep_six_digits(tmp_path):
+    logs = {'0.monitor.csv': '# {"t_start": 1795967121.593555}\nr,l,t\n-44.85003668504998,24,15.376501\n3.5,1,2\n',
+            'progress.csv': 'TimestepsSoFar,meankl,note\n12345678,8.103933017082454e-07,"a, b"\n2,nan,\n'}
+    for name, text in logs.items():
+        (tmp_path / f'{name}.gz').write_bytes(gzip.compress(text.encode()))
+    for _ in range(2):
+        shrink.main(['run.shrink', str(tmp_path)])
+        assert {name: gzip.decompress((tmp_path / f'{name}.gz').read_bytes()).decode() for name in logs} == {
+            '0.monitor.csv': '# {"t_start": 1795967121.593555}\nr,l,t\n-44.85,24,15.38\n3.5,1,2\n',
+            'progress.csv': 'TimestepsSoFar,meankl,note\n12345678,8.10393e-07,"a, b"\n2,nan,\n'}
