@@ -20,12 +20,15 @@ try:
     import gym
     import pkg_resources
     import roboschool  # noqa: F401 (its tasks)
+    SIDE = 'release'
+    VERSIONS = {'gym': gym.__version__, 'roboschool': pkg_resources.get_distribution('roboschool').version}
 except ImportError:
     import gymnasium
     import mujoco
 
     import onpolicybaselines.envs  # noqa: F401 (its tasks)
-    gym = None
+    SIDE = 'here'
+    VERSIONS = {'gymnasium': gymnasium.__version__, 'mujoco': mujoco.__version__}
 
 TASKS = 'Hopper', 'Walker2d', 'HalfCheetah', 'Ant', 'Humanoid', 'HumanoidFlagrun', 'HumanoidFlagrunHarder'
 WHAT = 'returns and lengths of episodes of the policies that Roboschool published (agent_zoo, v1), without any training'
@@ -50,7 +53,7 @@ def act(policy: list[tuple[np.ndarray, np.ndarray]], observation: np.ndarray) ->
 
 def make(task: str):
     """The task, with a time limit of 1000 steps, and how to reset it with a seed."""
-    if gym is None:
+    if SIDE == 'here':
         env = gymnasium.make('roboschool/' + task + '-v0')
         return env, lambda seed: env.reset(seed=seed)[0]
     env = gym.make('Roboschool' + task + '-v1')
@@ -84,14 +87,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument('zoo', type=pathlib.Path, help='the folder agent_zoo of a checkout of openai/roboschool')
     parser.add_argument('--episodes', type=int, default=100, help='of each task (default: 100)')
     args = parser.parse_args(argv[1:])
-    versions = {'python': sys.version.split()[0]}
-    if gym is None:
-        versions.update(gymnasium=gymnasium.__version__, mujoco=mujoco.__version__)
-    else:
-        versions.update(gym=gym.__version__, roboschool=pkg_resources.get_distribution('roboschool').version)
     data = json.loads(RESULTS.read_text(encoding='utf-8')) if RESULTS.exists() else {'what': WHAT}
-    data['here' if gym is None else 'release'] = {
-        'date': str(datetime.date.today()), 'versions': versions,
+    data[SIDE] = {
+        'date': str(datetime.date.today()), 'versions': {'python': sys.version.split()[0], **VERSIONS},
         'tasks': {task: play(task, layers(args.zoo / ('Roboschool' + task + '_v1_2017jul.weights')), args.episodes)
                   for task in TASKS}}
     RESULTS.write_text(json.dumps(data) + '\n', encoding='utf-8')

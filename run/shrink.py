@@ -4,18 +4,16 @@ Seconds have two decimals. A run leaves all digits; the tables and plots of thos
 """
 import argparse
 import csv
-import gzip
 import io
 import pathlib
-import re
 import sys
 from collections.abc import Sequence
 
-from onpolicybaselines.common.files import replacing
+from onpolicybaselines.common.tables import read_text
+from run.experiments.jobs import write_compressed
 
-LOGS = 'progress.csv.gz', '[0-9]*.monitor.csv.gz'
+LOGS = 'progress.csv.gz', '[0-9]*.monitor.csv.gz'  # of one environment, or of several
 SECONDS = 't', 'TimeElapsed', 'time/time_elapsed', 'misc/time_elapsed'
-NUMBER = re.compile(r'-?\d+(\.\d*)?(e[-+]?\d+)?$')
 
 
 def shortened(text: str) -> str:
@@ -30,9 +28,10 @@ def shortened(text: str) -> str:
 
 
 def _short(cell, form):
-    if not NUMBER.match(cell) or cell.isdigit():
+    try:
+        return cell if cell.isdigit() else min(cell, form % float(cell), key=len)
+    except ValueError:  # a word
         return cell
-    return min(cell, form % float(cell), key=len)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -40,14 +39,11 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog='python -m run.shrink', description=__doc__.partition(',')[0])
     parser.add_argument('folder', type=pathlib.Path, nargs='+', help='with the runs of a figure, or of several')
     for folder in parser.parse_args(argv[1:]).folder:
-        for path in sorted(path for name in LOGS for path in folder.rglob(name)):
-            with gzip.open(path, 'rt', encoding='utf-8', newline='') as fh:
-                text = fh.read()
+        for path in sorted(str(path) for name in LOGS for path in folder.rglob(name)):
+            text = read_text(path)
             short = shortened(text)
             if short != text:
-                with replacing(str(path), 'wb') as target, \
-                        gzip.GzipFile(filename='', mode='wb', fileobj=target, mtime=0) as packed:
-                    packed.write(short.encode())
+                write_compressed(path, short.encode())
 
 
 if __name__ == '__main__':

@@ -167,11 +167,16 @@ def _output_to(path: str) -> Iterator[None]:
                 os.close(saved[fd])
 
 
+def write_compressed(path: str, content: bytes) -> None:
+    """Replace the file by this content, compressed; the bytes depend on nothing else."""
+    with replacing(path, 'wb') as target, gzip.GzipFile(filename='', mode='wb', fileobj=target, mtime=0) as packed:
+        packed.write(content)
+
+
 def _compress(path: str) -> None:
-    """Replace a file by path.gz, whose bytes depend on its content only."""
-    with open(path, 'rb') as source, replacing(path + '.gz', 'wb') as target, \
-            gzip.GzipFile(filename='', mode='wb', fileobj=target, mtime=0) as packed:
-        shutil.copyfileobj(source, packed)
+    """Replace a file by path.gz."""
+    with open(path, 'rb') as source:
+        write_compressed(path + '.gz', source.read())
     os.remove(path)
 
 
